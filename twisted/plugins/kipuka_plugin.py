@@ -1,0 +1,5 @@
+"""Makes ``twistd kipuka`` known to Twisted. The application itself is imported only when it is asked for."""
+
+from twisted.application.service import ServiceMaker
+
+kipuka = ServiceMaker("kipuka", "kipuka.tap", "EST registration authority (RFC 7030)", "kipuka")
