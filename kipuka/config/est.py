@@ -1,0 +1,123 @@
+"""``[est]``, ``[est.cmc]`` and ``[[est.label]]``: what is offered, to whom, and what they may ask for."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator
+
+from kipuka.config.fields import (
+    AsTuple,
+    Distinct,
+    Duration,
+    FilePath,
+    Identifier,
+    OneOrMany,
+    ProfileName,
+    Section,
+    Size,
+    Text,
+    found,
+    text_of,
+)
+
+OPERATIONS = frozenset({"cacerts", "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen", "csrattrs"})
+"""RFC 7030 §3.2.2: a label must not be one of these."""
+
+KEY_TYPES = frozenset(
+    {"rsa", "rsa-2048", "rsa-3072", "rsa-4096", "ec", "ec-p256", "ec-p384", "ec-p521", "ed25519", "ed448"}
+)
+
+PLACEHOLDERS = ("{user}", "{cn}")
+"""What a subject_pattern may hold besides a regular expression."""
+
+Auth = Literal["certificate", "basic", "certificate+basic"]
+DEFAULT_AUTH: tuple[Auth, ...] = ("certificate", "basic")
+
+
+def _label_name(value: object) -> str:
+    name = text_of(value, "the label's name")
+    if name in OPERATIONS:
+        raise ValueError(f'"{name}" is an operation of EST and cannot be the name of a label (RFC 7030 section 3.2.2)')
+    if name in {".", ".."} or not re.fullmatch(r"[A-Za-z0-9._~-]{1,64}", name):
+        raise ValueError(f"a label is made of letters, digits and - _ . ~ (at most 64), found {found(name)}")
+    return name
+
+
+def _subject_pattern(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected a regular expression, found {found(value)}")
+    trial = value
+    for placeholder in PLACEHOLDERS:
+        trial = trial.replace(placeholder, "x")
+    if unknown := re.search(r"\{[A-Za-z_]+\}", trial):
+        raise ValueError(f"unknown placeholder {unknown[0]}; there are {' and '.join(PLACEHOLDERS)}")
+    try:
+        re.compile(trial)
+    except re.error as error:
+        raise ValueError(f"this is not a regular expression: {error.msg}") from None
+    return value
+
+
+def _key_type(value: object) -> str:
+    if not isinstance(value, str) or value.lower() not in KEY_TYPES:
+        raise ValueError(f"expected one of {', '.join(sorted(KEY_TYPES))}; found {found(value)}")
+    return value.lower()
+
+
+def _allow(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"(?:user|certificate):[^\x00-\x1f\x7f]+", value):
+        raise ValueError(f'expected "user:NAME" or "certificate:SUBJECT", both with * and ?; found {found(value)}')
+    return value
+
+
+_OID_OR_NAME = r"(?:[0-2](?:\.(?:0|[1-9][0-9]*))+|[A-Za-z][A-Za-z0-9-]*)"
+_CSR_ATTRIBUTE = re.compile(rf"{_OID_OR_NAME}(?::{_OID_OR_NAME}(?:,{_OID_OR_NAME})*)?")
+
+
+def _csr_attribute(value: object) -> str:
+    if not isinstance(value, str) or not _CSR_ATTRIBUTE.fullmatch(value):
+        raise ValueError(f'expected "OID" or "OID:VALUE,VALUE" (OIDs or their names), found {found(value)}')
+    return value
+
+
+class Label(Section):
+    """A label: its own CA or profile, and its own rules."""
+
+    name: Annotated[str, PlainValidator(_label_name)]
+    ca_id: Identifier
+    dogtag_profile: ProfileName | None = None
+    authority: Text | None = None
+    auth: Annotated[tuple[Auth, ...], AsTuple, Field(min_length=1), Distinct] = DEFAULT_AUTH
+    subject_pattern: Annotated[str, PlainValidator(_subject_pattern)] | None = None
+    allowed_key_types: Annotated[tuple[Annotated[str, PlainValidator(_key_type)], ...], AsTuple, Distinct] = ()
+    require_san: bool = False
+    allow: Annotated[tuple[Annotated[str, PlainValidator(_allow)], ...], AsTuple, Field(min_length=1)] | None = None
+    proof_of_possession: Literal["optional", "required"] = "optional"
+    serverkeygen_encryption: Literal["any", "required"] = "any"
+    csr_attributes: Annotated[tuple[Annotated[str, PlainValidator(_csr_attribute)], ...], AsTuple, Distinct] = ()
+    line_wrap: Literal["auto", "none", 64, 76] = "auto"
+
+
+class Cmc(Section):
+    """Full CMC."""
+
+    max_message_size: Size = 10 * 1024**2
+    allow_unsigned: bool = False
+    trust_anchors: Annotated[tuple[FilePath, ...], OneOrMany, Distinct] = ()
+
+
+class Est(Section):
+    """The EST service."""
+
+    enabled: bool = True
+    fullcmc: bool = False
+    serverkeygen: bool = True
+    csrattrs: bool = True
+    default_ca: Identifier | None = None
+    users: FilePath | None = None
+    retry_after: Duration = 30
+    replay_window: Duration = 600
+    cmc: Cmc = Cmc()
+    label: Annotated[tuple[Label, ...], AsTuple] = ()

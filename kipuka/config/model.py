@@ -1,0 +1,158 @@
+"""The whole configuration as one frozen value: ``Config`` and its small sections.
+
+Durations are seconds, sizes bytes, paths absolute. ``docs/configuration.md`` says what each key means to an operator;
+the keys that nothing stands behind yet are listed in ``not_built.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator
+
+from kipuka.config.ca import Ca, DogtagCa, FileCa, HsmCa
+from kipuka.config.est import Auth, Cmc, Est, Label
+from kipuka.config.fields import (
+    AsTuple,
+    Distinct,
+    Duration,
+    FilePath,
+    Identifier,
+    Listen,
+    OneOrMany,
+    SecretReference,
+    Section,
+    Size,
+    Text,
+)
+from kipuka.config.listen import ListenAddress, SystemdSocket, TcpAddress
+
+__all__ = [
+    "Admin",
+    "Audit",
+    "Auth",
+    "Ca",
+    "ClientAuth",
+    "Cmc",
+    "Config",
+    "Db",
+    "DogtagCa",
+    "Est",
+    "FileCa",
+    "Ha",
+    "HaGroup",
+    "HsmCa",
+    "Label",
+    "ListenAddress",
+    "Server",
+    "SystemdSocket",
+    "TcpAddress",
+    "Tls",
+]
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Addresses = Annotated[tuple[Listen, ...], OneOrMany, Field(min_length=1), Distinct]
+Files = Annotated[tuple[FilePath, ...], OneOrMany, Distinct]
+
+
+class Server(Section):
+    """``[server]``: the EST endpoint and its limits."""
+
+    listen: Addresses = (TcpAddress("0.0.0.0", 8443),)  # noqa: S104 - a server for the network, as documented
+    workers: Count = 1
+    max_body_size: Size = 64 * 1024
+    max_connections: Count = 4096
+    max_connections_per_address: Count = 256
+    header_timeout: Duration = 10
+    body_timeout: Duration = 30
+    idle_timeout: Duration = 60
+    shutdown_timeout: Duration = 30
+
+
+class ClientAuth(Section):
+    """``[tls.client_auth]``: the certificates clients may show."""
+
+    trust_anchors: Files = ()
+    mode: Literal["optional", "required", "none"] = "optional"
+    crl: Files = ()
+
+
+class Tls(Section):
+    """``[tls]``: the server's own certificate."""
+
+    cert: FilePath
+    key: FilePath
+    key_passphrase: SecretReference | None = None
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    client_auth: ClientAuth = ClientAuth()
+
+
+def _db_url(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith(("sqlite:///", "postgresql://")):
+        # Not repeated in the message: there may be a password in it.
+        raise ValueError('expected a database URL: "sqlite:///FILE" or "postgresql://..."')
+    return value
+
+
+class Db(Section):
+    """``[db]``: the store."""
+
+    url: Annotated[str, PlainValidator(_db_url), Field(repr=False)] = "sqlite:///kipuka.db"
+
+
+class HaGroup(Section):
+    """``[[ha.group]]``: CAs that stand in for each other."""
+
+    name: Identifier
+    ca_ids: Annotated[tuple[Identifier, ...], AsTuple, Field(min_length=1), Distinct]
+    load_balancing: Literal["round-robin", "least-connections"] = "round-robin"
+    health_check_interval: Duration = 30
+    failure_threshold: Count = 3
+    success_threshold: Count = 2
+    timeout: Duration = 10
+
+
+class Ha(Section):
+    """``[ha]``: pools of CAs."""
+
+    enabled: bool = False
+    strategy: Literal["active-passive", "active-active"] = "active-passive"
+    group: Annotated[tuple[HaGroup, ...], AsTuple] = ()
+
+
+class Admin(Section):
+    """``[admin]``: the API for operators; without tokens and trust anchors it is off."""
+
+    listen: Addresses | None = None
+    tokens: FilePath | None = None
+    trust_anchors: Files = ()
+    health: Literal["open", "loopback", "token"] = "open"
+
+
+class Audit(Section):
+    """``[audit]``: where audit records go besides the store."""
+
+    file: FilePath | None = None
+    syslog: Text | None = None
+
+
+class Config(Section):
+    """Everything a configuration file says, defaults filled in."""
+
+    server: Server = Server()
+    tls: Tls
+    db: Db = Db()
+    ca: Annotated[tuple[Ca, ...], AsTuple, Field(min_length=1)]
+    est: Est = Est()
+    ha: Ha = Ha()
+    admin: Admin = Admin()
+    audit: Audit = Audit()
+
+    @property
+    def default_ca(self) -> str:
+        """The CA or group behind paths without a label: ``est.default_ca``, else the first group, else the first CA."""
+        if self.est.default_ca is not None:
+            return self.est.default_ca
+        if self.ha.enabled and self.ha.group:
+            return self.ha.group[0].name
+        return self.ca[0].id

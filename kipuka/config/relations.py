@@ -1,0 +1,141 @@
+"""What must fit together across tables: ids that are used must exist, names must differ, keys must have an effect.
+
+Works on the TOML document as read, whatever its shape, so that these faults are found together with all the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from kipuka.config.ca import type_of
+from kipuka.config.est import DEFAULT_AUTH
+from kipuka.config.faults import Fault, path_of
+
+Table = dict[str, Any]
+
+
+def faults(data: Table) -> Iterator[Fault]:
+    """Find what does not fit together.
+
+    :param data: the TOML document as read.
+    """
+    yield from _duplicates(data)
+    yield from _references(data)
+    yield from _authentication(data)
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Name the nearest known word, or else all of them."""
+    if nearest := get_close_matches(word, known, n=1):
+        return f'did you mean "{nearest[0]}"?'
+    return f"known are: {', '.join(sorted(known)) or 'none'}"
+
+
+def _table(data: object, *keys: str) -> Table:
+    """Return the table at the keys; empty when there is none."""
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def _tables(data: Table, *keys: str) -> list[tuple[int, Table]]:
+    """Return the list of tables at the keys, with their positions."""
+    items = _table(data, *keys[:-1]).get(keys[-1])
+    return [(n, item) for n, item in enumerate(items) if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _duplicates(data: Table) -> Iterator[Fault]:
+    for keys, key in ((("ca",), "id"), (("est", "label"), "name"), (("ha", "group"), "name")):
+        seen: dict[str, int] = {}
+        for position, table in _tables(data, *keys):
+            name = table.get(key)
+            if not isinstance(name, str):
+                continue
+            if name in seen:
+                first = path_of((*keys, seen[name]))
+                yield Fault(
+                    path_of((*keys, position, key)), f'"{name}" is already the {key} of {first}; choose another'
+                )
+            seen.setdefault(name, position)
+    ids = {ca.get("id") for _, ca in _tables(data, "ca") if _is_name(ca.get("id"))}
+    for position, group in _tables(data, "ha", "group"):
+        if _is_name(group.get("name")) and group["name"] in ids:
+            text = f'"{group["name"]}" is already the id of a CA; a group needs a name of its own'
+            yield Fault(path_of(("ha", "group", position, "name")), text)
+
+
+def _references(data: Table) -> Iterator[Fault]:
+    types = {ca["id"]: type_of(ca) for _, ca in _tables(data, "ca") if _is_name(ca.get("id"))}
+    groups = [group["name"] for _, group in _tables(data, "ha", "group") if _is_name(group.get("name"))]
+    targets = [*types, *groups]
+
+    for position, group in _tables(data, "ha", "group"):
+        members = group.get("ca_ids")
+        for index, member in enumerate(members if isinstance(members, list) else []):
+            if isinstance(member, str) and member not in types:
+                text = f'there is no CA "{member}"; {did_you_mean(member, list(types))}'
+                yield Fault(path_of(("ha", "group", position, "ca_ids", index)), text)
+
+    default = _table(data, "est").get("default_ca")
+    if isinstance(default, str) and default not in targets:
+        yield Fault("est.default_ca", f'there is no CA or group "{default}"; {did_you_mean(default, targets)}')
+
+    for position, label in _tables(data, "est", "label"):
+        ca_id = label.get("ca_id")
+        if not isinstance(ca_id, str):
+            continue
+        if ca_id not in targets:
+            text = f'there is no CA or group "{ca_id}"; {did_you_mean(ca_id, targets)}'
+            yield Fault(path_of(("est", "label", position, "ca_id")), text)
+        elif "dogtag_profile" in label and types.get(ca_id, "dogtag") != "dogtag":
+            text = f'CA "{ca_id}" is of type "{types[ca_id]}" and has no profiles; remove this key'
+            yield Fault(path_of(("est", "label", position, "dogtag_profile")), text)
+
+
+def _authentication(data: Table) -> Iterator[Fault]:
+    """Ways to authenticate that nobody could ever use.
+
+    Only what was written is a fault: the default ["certificate", "basic"] means whichever of the two is set up,
+    as long as one of them is.
+    """
+    client_auth = _table(data, "tls", "client_auth")
+    has_users = "users" in _table(data, "est")
+    has_anchors = client_auth.get("trust_anchors") not in (None, [])
+    takes_certificates = has_anchors and client_auth.get("mode") != "none"
+
+    if not has_anchors:
+        if client_auth.get("mode") == "required":
+            text = "client certificates are required, but tls.client_auth.trust_anchors names no CA to check them with"
+            yield Fault("tls.client_auth.mode", text)
+        if client_auth.get("crl") not in (None, []):
+            yield Fault("tls.client_auth.crl", "CRLs have no effect without tls.client_auth.trust_anchors")
+
+    for position, label in _tables(data, "est", "label"):
+        ways = label.get("auth")
+        wanted = (
+            {part for way in ways if isinstance(way, str) for part in way.split("+")}
+            if isinstance(ways, list)
+            else set()
+        )
+        path = path_of(("est", "label", position, "auth"))
+        if "basic" in wanted and not has_users:
+            yield Fault(path, '"basic" needs a file of users: set est.users, or leave "basic" out')
+        if "certificate" in wanted and not takes_certificates:
+            text = (
+                '"certificate" needs client certificates: set tls.client_auth.trust_anchors (and a mode other than '
+                '"none"), or leave "certificate" out'
+            )
+            yield Fault(path, text)
+
+    if "tls" in data and _table(data, "est").get("enabled") is not False and not has_users and not takes_certificates:
+        text = (
+            f"nobody could authenticate: the default is {' or '.join(DEFAULT_AUTH)}, and neither is set up; "
+            "set est.users, tls.client_auth.trust_anchors, or both"
+        )
+        yield Fault("est", text)
