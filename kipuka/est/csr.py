@@ -1,0 +1,252 @@
+"""PKCS#10 certification requests (RFC 2986), as EST clients send them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import AttributeOID
+from pyasn1.codec.der import decoder
+from pyasn1.type import namedtype, tag, univ
+
+from kipuka.errors import Kind, RequestError
+from kipuka.est import keys, subject_change
+from kipuka.est.subject_change import SubjectChange
+
+MAX_ATTRIBUTES = 32
+MAX_SUBJECT_PARTS = 50
+MAX_SUBJECT_TEXT = 4096
+"""Characters in all values of the subject together."""
+MAX_ALTERNATIVE_NAMES = 100
+MAX_CHALLENGE_PASSWORD = 255
+"""Bytes; the upper bound of RFC 2985 §5.4.1."""
+
+_EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")
+_MICROSOFT_EXTENSIONS = x509.ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")
+_ATTRIBUTE_NAMES = {
+    AttributeOID.CHALLENGE_PASSWORD: "challengePassword",
+    _EXTENSION_REQUEST: "extensionRequest",
+    subject_change.OID: "ChangeSubjectName",
+}
+
+_STRONG_HASHES = frozenset({"sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"})
+_CODECS = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii"}
+"""By tag: UTF8String, PrintableString, T61String, IA5String (RFC 2985 §5.4.1, and what clients send)."""
+
+
+@dataclass(frozen=True, repr=False)
+class CertificationRequest:
+    """A certification request whose signature, key and attributes have been checked.
+
+    :param request: the library's view of it.
+    :param der: the bytes the client sent.
+    :param public_key_info: DER of the SubjectPublicKeyInfo, in the form cryptography writes for certificates too.
+    :param alternative: the SubjectAltName asked for by extensionRequest.
+    """
+
+    request: x509.CertificateSigningRequest
+    der: bytes
+    subject: x509.Name
+    public_key: CertificatePublicKeyTypes
+    public_key_info: bytes
+    alternative: x509.SubjectAlternativeName | None
+    challenge_password: str | None
+    subject_change: SubjectChange | None
+
+    @classmethod
+    def decode(cls, der: bytes) -> CertificationRequest:
+        """Read one PKCS#10 request and verify it with its own key (RFC 7030 §4.2.1, §3.4).
+
+        The key is judged first (:func:`kipuka.est.keys.check_strength`): verifying with an oversized one costs much.
+
+        :raises RequestError: MALFORMED for whatever is wrong with the bytes, FORBIDDEN for an unacceptable key.
+        """
+        with _library(
+            "The body is not a PKCS#10 certification request in DER: make one, for example with openssl req."
+        ):
+            request = _load(der)
+        with _library("The public key of the request cannot be read: use RSA, EC on a named curve, Ed25519 or Ed448."):
+            public_key = request.public_key()
+            public_key_info = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        keys.check_strength(public_key)
+        _check_signature(request)
+        attributes = _attributes(request)
+        subject, alternative = _names(request)
+        password = attributes.get(AttributeOID.CHALLENGE_PASSWORD)
+        change = attributes.get(subject_change.OID)
+        return cls(
+            request,
+            der,
+            subject,
+            public_key,
+            public_key_info,
+            alternative,
+            None if password is None else _challenge_password(password),
+            None if change is None else _subject_change(change, public_key_info),
+        )
+
+    @property
+    def effective_subject(self) -> x509.Name:
+        """The subject the certificate is to have: ChangeSubjectName's, else the CSR's."""
+        return self.subject if self.subject_change is None else self.subject_change.subject
+
+    @property
+    def effective_alternative(self) -> x509.SubjectAlternativeName | None:
+        """The SubjectAltName the certificate is to have: ChangeSubjectName's, else the CSR's."""
+        return self.alternative if self.subject_change is None else self.subject_change.alternative
+
+    def __repr__(self) -> str:
+        # Neither the challenge password, which may be a secret, nor the DER, which contains it.
+        return f"<CertificationRequest {self.subject.rfc4514_string()!r}, {keys.describe(self.public_key)}>"
+
+
+def _load(der: bytes) -> x509.CertificateSigningRequest:
+    """Load the request; a good one with bytes after it has its own sentence."""
+    try:
+        return x509.load_der_x509_csr(der)
+    except ValueError:
+        _, rest = decoder.decode(der, asn1Spec=univ.Any())
+        if not rest:
+            raise
+        x509.load_der_x509_csr(der[: -len(rest)])
+        raise _malformed(
+            f"The certification request is followed by {len(rest)} more bytes: send one request and nothing else."
+        ) from None
+
+
+def _check_signature(request: x509.CertificateSigningRequest) -> None:
+    algorithm = request.signature_algorithm_oid.dotted_string
+    unsupported = f"The signature algorithm {algorithm} is not supported: sign the request with SHA-256 or better."
+    with _library(unsupported):
+        digest = request.signature_hash_algorithm  # None for Ed25519 and Ed448, which have no choice of hash
+    if digest is not None and digest.name not in _STRONG_HASHES:
+        raise _malformed(
+            f"The request is signed with {digest.name.upper()}, which is too weak: sign it with SHA-256 or better.",
+            f"signature algorithm {algorithm}",
+        )
+    with _library(unsupported):
+        valid = request.is_signature_valid
+    if not valid:
+        raise _malformed("The signature of the request does not verify: sign the request with its own private key.")
+
+
+def _attributes(request: x509.CertificateSigningRequest) -> dict[x509.ObjectIdentifier, bytes]:
+    """Return the attributes, each with its only value as a complete DER element.
+
+    An attribute that occurs twice is refused: the CA behind might look at the other one.
+    """
+    # cryptography is quick to count them and to see that each has one value, but does not give the value's tag.
+    with _library("The attributes of the request cannot be read: each must have exactly one value."):
+        types = [attribute.oid for attribute in request.attributes]
+    if len(types) > MAX_ATTRIBUTES:
+        raise _malformed(f"The request has {len(types)} attributes: send at most {MAX_ATTRIBUTES}.")
+    for oid in types:
+        if types.count(oid) > 1:
+            name = _ATTRIBUTE_NAMES.get(oid, oid.dotted_string)
+            raise _malformed(f"The attribute {name} occurs more than once: send it once.")
+    if _EXTENSION_REQUEST in types and _MICROSOFT_EXTENSIONS in types:
+        raise _malformed("The request asks for extensions in two attributes: put them all into one extensionRequest.")
+    if not types:
+        return {}
+    with _library("The attributes of the request cannot be read: encode them as DER."):
+        info, _ = decoder.decode(request.tbs_certrequest_bytes, asn1Spec=_REQUEST_INFO)
+        return {
+            x509.ObjectIdentifier(str(attribute["type"])): bytes(attribute["values"][0])
+            for attribute in info["attributes"]
+        }
+
+
+def _challenge_password(value: bytes) -> str:
+    with _library("The challengePassword cannot be read: send it as PrintableString or UTF8String."):
+        string, _ = decoder.decode(value)
+        octets = bytes(string)
+        password = octets.decode(_CODECS[value[0]])
+    if len(octets) > MAX_CHALLENGE_PASSWORD:
+        raise _malformed(f"The challengePassword has {len(octets)} bytes: send at most {MAX_CHALLENGE_PASSWORD}.")
+    # Some clients take it from a line of text together with the line's end.
+    return password.removesuffix("\n").removesuffix("\r")
+
+
+def _subject_change(value: bytes, public_key_info: bytes) -> SubjectChange:
+    with _library("The attribute ChangeSubjectName cannot be read: it must hold a subject, a subjectAlt, or both."):
+        carrier = subject_change.carrier(value, public_key_info)
+    change = SubjectChange(*_names(carrier))
+    if not list(change.subject) and change.alternative is None:
+        raise _malformed("The attribute ChangeSubjectName leaves no name: give it a subject, a subjectAlt, or both.")
+    return change
+
+
+def _names(request: x509.CertificateSigningRequest) -> tuple[x509.Name, x509.SubjectAlternativeName | None]:
+    """Return the subject and the SubjectAltName of a request, within bounds."""
+    with _library("The subject of the request cannot be read: check the types and characters of its attributes."):
+        subject = request.subject
+        parts = list(subject)
+    if len(parts) > MAX_SUBJECT_PARTS or sum(len(part.value) for part in parts) > MAX_SUBJECT_TEXT:
+        raise _malformed(
+            f"The subject is too long: use at most {MAX_SUBJECT_PARTS} attributes and {MAX_SUBJECT_TEXT} characters."
+        )
+    with _library("The extensions asked for cannot be read: check their encoding and that none occurs twice."):
+        extensions = request.extensions
+    try:
+        alternative = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return subject, None
+    if not 1 <= len(list(alternative)) <= MAX_ALTERNATIVE_NAMES:
+        raise _malformed(f"The subjectAltName must hold 1 to {MAX_ALTERNATIVE_NAMES} names.")
+    return subject, alternative
+
+
+_ATTRIBUTE = univ.Sequence(
+    componentType=namedtype.NamedTypes(
+        namedtype.NamedType("type", univ.ObjectIdentifier()),
+        namedtype.NamedType("values", univ.SetOf(componentType=univ.Any())),
+    )
+)
+# Everything but the attributes is cryptography's business and stays closed here.
+_REQUEST_INFO = univ.Sequence(
+    componentType=namedtype.NamedTypes(
+        namedtype.NamedType("version", univ.Integer()),
+        namedtype.NamedType("subject", univ.Any()),
+        namedtype.NamedType("subjectPKInfo", univ.Any()),
+        namedtype.NamedType(
+            "attributes",
+            univ.SetOf(componentType=_ATTRIBUTE).subtype(
+                implicitTag=tag.Tag(tag.tagClassContext, tag.tagFormatConstructed, 0)
+            ),
+        ),
+    )
+)
+
+
+@contextmanager
+def _library(text: str) -> Iterator[None]:
+    """Turn whatever a library says about the client's bytes into MALFORMED with our text.
+
+    Any Exception, because the libraries' own lists are open: ValueError, TypeError, KeyError, UnsupportedAlgorithm,
+    InvalidVersion, DuplicateExtension, PyAsn1Error and RecursionError have been seen. Their warnings (a country of
+    three letters) are about names that are the CA's to judge.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except RequestError:
+        raise
+    except Exception as error:
+        raise _malformed(text, _cause(error)) from error
+
+
+def _cause(error: Exception) -> str:
+    """Tell the log what it may know: pyasn1 writes whole schemas into its messages, UnicodeError quotes the client's bytes."""
+    plain = isinstance(error, (ValueError, UnsupportedAlgorithm)) and not isinstance(error, UnicodeError)
+    return f"{type(error).__name__}: {str(error)[:200]}" if plain else type(error).__name__
+
+
+def _malformed(text: str, cause: str = "") -> RequestError:
+    return RequestError(Kind.MALFORMED, text, cause)
