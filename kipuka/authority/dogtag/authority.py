@@ -1,0 +1,205 @@
+"""Dogtag as a CA of kipuka."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IPolicyForHTTPS
+
+from kipuka.authority.dogtag import outcome, wire
+from kipuka.authority.dogtag.cached import Cached
+from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.paths import Operation, Paths
+from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Issued, Outcome, Pending
+from kipuka.errors import AuthorityError, Kind
+
+BODY_LIMIT = 31 * 1024
+"""Bytes of a request's body. Dogtag 10.x loses requests of more than 32 KiB, headers included, now and then."""
+
+_STATUS = {
+    "VALID": CertificateStatus.GOOD,
+    # Of time the caller knows as much: status answers whether the CA has withdrawn the certificate.
+    "INVALID": CertificateStatus.GOOD,
+    "EXPIRED": CertificateStatus.GOOD,
+    "REVOKED": CertificateStatus.REVOKED,
+    "REVOKED_EXPIRED": CertificateStatus.REVOKED,
+}
+# Kinds after which the form of the profile may have been the trouble.
+_DOUBTS_FORM = {Kind.INVALID, Kind.MISCONFIGURED, Kind.BAD_ANSWER}
+
+
+class DogtagAuthority:
+    """One Dogtag CA: its chain, enrollment by profile, and the status of its certificates.
+
+    An enrollment that is granted at once takes two calls, submission and fetch, and no login: the agent certificate on
+    the connection authenticates each call. A re-enrollment is an enrollment (see docs/dogtag-notes.md for why).
+
+    :param id: the ``[[ca]] id``.
+    :param profile: the profile for requests that name none.
+    :param cache_ttl: seconds the chain is kept; 0 asks each time. An older chain serves while the CA is away.
+    """
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the interface's word
+        client: Client,
+        profile: str,
+        *,
+        clock: IReactorTime,
+        cache_ttl: float = 3600.0,
+        paths: Paths | None = None,
+    ) -> None:
+        self._id = id
+        self._client = client
+        self._profile = profile
+        self._clock = clock
+        self._paths = paths or Paths()
+        self._chain = Cached(self._fetch_chain, clock, cache_ttl)
+        self._templates: dict[str, Cached[wire.Template]] = {}
+
+    @classmethod
+    def open(
+        cls,
+        reactor: Any,
+        *,
+        id: str,  # noqa: A002 - the interface's word
+        url: str,
+        policy: IPolicyForHTTPS,
+        profile: str,
+        timeout: float = 30.0,
+        max_connections: int = 8,
+        cache_ttl: float = 3600.0,
+        paths: Mapping[str, str] | None = None,
+    ) -> DogtagAuthority:
+        """Return the CA at a URL, over connections of its own. Nothing is sent yet.
+
+        :param policy: trust and agent certificate, see :class:`kipuka.tls.client.ClientPolicy`.
+        :param timeout: seconds for one call to Dogtag as a whole.
+        :param max_connections: calls in flight at once.
+        :param paths: operation name to path, where this CA's differ; see :mod:`kipuka.authority.dogtag.paths`.
+        :raises ValueError: a path override is wrong.
+        """
+        client = Client.open(reactor, url, policy, timeout=timeout, max_connections=max_connections)
+        return cls(id, client, profile, clock=reactor, cache_ttl=cache_ttl, paths=Paths(paths))
+
+    @property
+    def id(self) -> str:
+        """The ``[[ca]] id`` of the configuration."""
+        return self._id
+
+    async def chain(self) -> tuple[x509.Certificate, ...]:
+        """Return the CA certificate and what leads to its root.
+
+        :raises AuthorityError: the CA is away and was never reached before.
+        """
+        return await self._chain.get()
+
+    async def enroll(self, request: EnrollmentRequest) -> Outcome:
+        """Submit the CSR, unchanged, under the request's profile, and fetch the certificate if there is one already.
+
+        :raises AuthorityError: UNREACHABLE and BUSY say that nothing was submitted; NO_ANSWER and BAD_ANSWER leave
+            open whether the CA has issued.
+        """
+        if request.names is not None:
+            raise AuthorityError(
+                Kind.REFUSED, "This CA issues only for the names in the CSR: leave the ChangeSubjectName attribute out."
+            )
+        profile = request.profile or self._profile
+        template = self._template(profile)
+        body = _filled(await template.get(), request)
+        try:
+            result = outcome.submission(await self._call(Operation.ENROLL, body=body))
+        except AuthorityError as trouble:
+            if trouble.kind in _DOUBTS_FORM:
+                template.forget()
+            raise
+        return result if isinstance(result, Pending) else await self._fetch_issued(result, request.csr)
+
+    async def status(self, certificate: x509.Certificate) -> CertificateStatus:
+        """Ask the CA's own database whether the certificate is revoked; UNKNOWN when it is not this CA's.
+
+        :raises AuthorityError: the CA cannot say now.
+        """
+        answer = await self._call(Operation.CERTIFICATE, hex(certificate.serial_number))
+        if answer.status == 404 and answer.is_json:
+            return CertificateStatus.UNKNOWN
+        if answer.status != 200:
+            raise outcome.failure(answer)
+        record = wire.certificate(answer)
+        if record.certificate != certificate:  # another CA's certificate with a serial number this one has used too
+            return CertificateStatus.UNKNOWN
+        return _STATUS.get(record.status, CertificateStatus.UNKNOWN)
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        await self._client.close()
+
+    def _template(self, profile: str) -> Cached[wire.Template]:
+        if profile not in self._templates:
+            self._templates[profile] = Cached(lambda: self._fetch_template(profile), self._clock, None)
+        return self._templates[profile]
+
+    async def _fetch_chain(self) -> tuple[x509.Certificate, ...]:
+        answer = await self._call(Operation.CHAIN)
+        if answer.status != 200:
+            raise outcome.failure(answer)
+        return wire.chain(answer)
+
+    async def _fetch_template(self, profile: str) -> wire.Template:
+        answer = await self._call(Operation.TEMPLATE, profile)
+        if answer.status != 200:
+            raise outcome.no_template(answer)
+        template = wire.template(answer)
+        if not {"cert_request_type", "cert_request"} <= template.fields:
+            raise outcome.error(Kind.MISCONFIGURED, f"profile {profile} does not take a CSR")
+        return template
+
+    async def _fetch_issued(self, certificate_id: int, csr: x509.CertificateSigningRequest) -> Issued:
+        """Fetch what was issued. No failure here may read as "nothing was sent"."""
+        issued_as = f"issued as {certificate_id:#x}, but not fetched"
+        try:
+            answer = await self._call(Operation.CERTIFICATE, hex(certificate_id))
+        except AuthorityError as trouble:
+            raise outcome.error(Kind.NO_ANSWER, f"{issued_as}: {trouble.cause}") from trouble
+        if answer.status != 200:
+            raise outcome.error(Kind.NO_ANSWER, f"{issued_as}: {outcome.failure(answer).cause}")
+        certificate = wire.certificate(answer).certificate
+        if _key(certificate) != _key(csr):
+            raise outcome.error(Kind.BAD_ANSWER, f"certificate {certificate_id:#x} does not carry the CSR's public key")
+        return Issued(certificate)
+
+    async def _call(self, operation: Operation, value: str = "", body: bytes | None = None) -> wire.Answer:
+        """Try the candidate paths in order; only "nothing listens there" leads to the next, also for a POST."""
+        answer = None
+        for position, path in enumerate(self._paths.candidates(operation, value)):
+            answer = await (self._client.get(path) if body is None else self._client.post(path, body))
+            if not outcome.no_such_path(answer):
+                self._paths.answered(operation, position)
+                return answer
+        assert answer is not None  # noqa: S101 - every operation has a candidate
+        return answer
+
+
+def _filled(template: wire.Template, request: EnrollmentRequest) -> bytes:
+    values = wire.subject_fields(request.csr.subject)
+    values["cert_request_type"] = "pkcs10"
+    values["cert_request"] = base64.b64encode(request.csr.public_bytes(Encoding.DER)).decode("ascii")
+    values["requestor_name"] = wire.printable(request.requestor)
+    body = wire.enrollment_body(template, values)
+    if len(body) > BODY_LIMIT:
+        raise AuthorityError(
+            Kind.TOO_LARGE,
+            "The certificate request is too large for this CA, which takes about 22 KB: "
+            "leave out attributes and names that are not needed.",
+            f"a body of {len(body)} bytes; {BODY_LIMIT} are the limit",
+        )
+    return body
+
+
+def _key(source: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
+    return source.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,229 @@
+"""HTTP with one CA: kept connections, limits, and an error that tells "not sent" from "answer lost"."""
+
+# mypy: allow-untyped-calls
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http.cookiejar import CookieJar
+from typing import Any, cast
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.interfaces import IConsumer, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    Agent,
+    CookieAgent,
+    HTTPConnectionPool,
+    RequestGenerationFailed,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseFailed,
+)
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
+from zope.interface import implementer
+
+from kipuka import __version__
+from kipuka.authority.dogtag.connection import TLSEndpoints
+from kipuka.authority.dogtag.outcome import error
+from kipuka.authority.dogtag.wire import Answer
+from kipuka.errors import AuthorityError, Kind
+
+BODY_LIMIT = 1024 * 1024
+"""Bytes of an answer. A certificate with its chain is 10 KB, the longest form 5 KB."""
+
+# Dogtag closes idle connections after 300 s, a proxy before it sooner. Well under that, kipuka closes first, so that no
+# request is written to a connection that is just being closed. After its 100th answer and after each 400 and 500 Dogtag
+# closes too, but says so in the answer.
+_IDLE = 60
+_CONNECT_TIMEOUT = 10.0
+_MAYBE_SENT = (ResponseFailed, RequestGenerationFailed, RequestTransmissionFailed)
+
+
+class Client:
+    """Speaks JSON with one server. No redirects are followed, no content decoding is offered.
+
+    :param url: the server's base URL, without a path.
+    :param agent: what carries the requests; one connection pool and cookie jar to itself.
+    :param timeout: seconds for a request from the wait for a free connection to the last byte of the answer.
+    :param max_connections: how many requests are in flight at once; the others wait.
+    :param close: gives the connections back.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        agent: IAgent,
+        clock: IReactorTime,
+        *,
+        timeout: float = 30.0,
+        max_connections: int = 8,
+        close: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._agent = CookieAgent(agent, CookieJar())
+        self._clock = clock
+        self._timeout = timeout
+        self._free = DeferredSemaphore(max_connections)
+        self._close = close
+
+    @classmethod
+    def open(
+        cls, reactor: Any, url: str, policy: IPolicyForHTTPS, *, timeout: float = 30.0, max_connections: int = 8
+    ) -> Client:
+        """Return a client over a connection pool of its own."""
+        pool = HTTPConnectionPool(reactor, persistent=True)
+        pool.maxPersistentPerHost = max_connections
+        pool.cachedConnectionTimeout = _IDLE
+        # A second sending behind our back would be a second certificate, or at least a lie in the counters.
+        pool.retryAutomatically = False
+        endpoints = TLSEndpoints(reactor, policy, min(_CONNECT_TIMEOUT, timeout))
+        agent = Agent.usingEndpointFactory(reactor, endpoints, pool)
+
+        async def close() -> None:
+            await pool.closeCachedConnections()
+
+        return cls(url, agent, reactor, timeout=timeout, max_connections=max_connections, close=close)
+
+    async def get(self, path: str) -> Answer:
+        """Fetch. Sent a second time when a kept connection turns out to be dead: a GET does no harm twice.
+
+        :raises AuthorityError: UNREACHABLE, NO_ANSWER, BUSY or BAD_ANSWER (too long).
+        """
+        return await self._limited(b"GET", path, None)
+
+    async def post(self, path: str, body: bytes) -> Answer:
+        """Send JSON, once.
+
+        :raises AuthorityError: UNREACHABLE and BUSY: certainly not sent; NO_ANSWER and BAD_ANSWER: perhaps acted upon.
+        """
+        return await self._limited(b"POST", path, body)
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        if self._close is not None:
+            await self._close()
+
+    async def _limited(self, method: bytes, path: str, body: bytes | None) -> Answer:
+        exchange = Deferred.fromCoroutine(self._queued(method, path, body))
+        alarm = self._clock.callLater(self._timeout, exchange.cancel)
+        try:
+            return await exchange
+        finally:
+            if alarm.active():
+                alarm.cancel()
+
+    async def _queued(self, method: bytes, path: str, body: bytes | None) -> Answer:
+        try:
+            await self._free.acquire()
+        except CancelledError:
+            raise error(Kind.BUSY, f"{method.decode()} {path}: no connection became free in time") from None
+        try:
+            return await self._exchange(method, path, body, attempts=2 if body is None else 1)
+        finally:
+            self._free.release()
+
+    async def _exchange(self, method: bytes, path: str, body: bytes | None, attempts: int) -> Answer:
+        what = f"{method.decode()} {path}"
+        headers = Headers({b"Accept": [b"application/json"], b"User-Agent": [f"kipuka/{__version__}".encode()]})
+        if body is not None:
+            headers.addRawHeader(b"Content-Type", b"application/json")
+        try:
+            response = await self._agent.request(
+                method, (self._url + path).encode("ascii"), headers, None if body is None else _Body(body)
+            )
+            return await _read(response)
+        except AuthorityError:
+            raise
+        except _MAYBE_SENT as lost:
+            if attempts > 1 and not _timed_out(lost):
+                return await self._exchange(method, path, body, attempts - 1)
+            raise error(Kind.NO_ANSWER, f"{what}: {_reasons(lost)}") from None
+        except Exception as failed:
+            raise error(Kind.UNREACHABLE, f"{what}: {_reasons(failed)}") from None
+
+
+async def _read(response: IResponse) -> Answer:
+    if response.length is not UNKNOWN_LENGTH and response.length > BODY_LIMIT:
+        # Never read: the connection goes with the response.
+        response.deliverBody(_Discard())
+        raise error(Kind.BAD_ANSWER, f"an answer of {response.length} bytes; {BODY_LIMIT} are the limit")
+    content_type = response.headers.getRawHeaders(b"content-type", [b""])[0].decode("latin-1")
+    body = _Collector()
+    response.deliverBody(body)
+    return Answer(response.code, content_type, await body.complete)
+
+
+class _Collector(Protocol):
+    """Gathers a body up to the limit. Giving up closes the connection, with the rest of the body unread."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.complete: Deferred[bytes] = Deferred(lambda _: self._hang_up())
+
+    def dataReceived(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > BODY_LIMIT:
+            if not self.complete.called:
+                self.complete.errback(error(Kind.BAD_ANSWER, f"an answer of more than {BODY_LIMIT} bytes"))
+            self._hang_up()
+            return
+        self._parts.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.complete.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.complete.callback(b"".join(self._parts))
+        else:
+            self.complete.errback(ResponseFailed([reason]))
+
+    def _hang_up(self) -> None:
+        if self.transport is not None:
+            cast("IPushProducer", self.transport).stopProducing()
+
+
+class _Discard(Protocol):
+    def connectionMade(self) -> None:
+        cast("IPushProducer", self.transport).stopProducing()
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """A body that is there: written in one go, its length announced."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        written: Deferred[None] = Deferred()
+        consumer.write(self._body)
+        written.callback(None)
+        return written
+
+    def pauseProducing(self) -> None:
+        """Nothing is left to pause."""
+
+    def resumeProducing(self) -> None:
+        """Nothing is left to resume."""
+
+    def stopProducing(self) -> None:
+        """Nothing is left to stop."""
+
+
+def _timed_out(failed: Exception) -> bool:
+    return any(reason.check(CancelledError) for reason in getattr(failed, "reasons", ()))
+
+
+def _reasons(failed: Exception) -> str:
+    """Twisted's wrappers say only how many reasons they hold."""
+    inner = [reason.value for reason in getattr(failed, "reasons", ())] or [failed]
+    return "; ".join("timed out" if isinstance(each, CancelledError) else _named(each) for each in inner)
+
+
+def _named(failed: BaseException) -> str:
+    return f"{type(failed).__name__}: {failed}"

@@ -1,0 +1,92 @@
+"""Connections to a CA on which a request is not written before the TLS handshake is over.
+
+Twisted hands a TLS connection out as soon as TCP is up and buffers what is written. A refused certificate would then
+look like a lost answer. With the handshake awaited here, every failure before it is a failure to connect: nothing was
+sent, and the request may go elsewhere. Every failure after it may mean that the CA has acted.
+"""
+
+# mypy: allow-untyped-calls
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IProtocol,
+    IProtocolFactory,
+    IReactorPluggableNameResolver,
+    IStreamClientEndpoint,
+)
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from twisted.web.client import URI
+from twisted.web.error import SchemeNotSupported
+from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
+from zope.interface import implementer
+
+
+@implementer(IAgentEndpointFactory)
+class TLSEndpoints:
+    """Makes the endpoints of an HTTP agent: https only, and the handshake first.
+
+    :param connect_timeout: seconds for TCP; the handshake is bounded by whoever waits for the connection.
+    """
+
+    def __init__(self, reactor: IReactorPluggableNameResolver, policy: IPolicyForHTTPS, connect_timeout: float) -> None:
+        self._reactor = reactor
+        self._policy = policy
+        self._connect_timeout = connect_timeout
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """Return the endpoint for a URI (Twisted's interface)."""
+        if uri.scheme != b"https":
+            raise SchemeNotSupported(f"a CA is reached over https, not {uri.scheme!r}")
+        tcp = HostnameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port, timeout=self._connect_timeout)
+        creator = self._policy.creatorForNetloc(uri.host, uri.port)
+        return HandshakeFirst(wrapClientTLS(creator, tcp))
+
+
+@implementer(IStreamClientEndpoint)
+class HandshakeFirst:
+    """An endpoint that is connected when the TLS handshake is over."""
+
+    def __init__(self, tls: IStreamClientEndpoint) -> None:
+        self._tls = tls
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's interface
+        """Connect and shake hands; the Deferred fails when either does."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        gates = _Gates(factory)
+        gate: Any = await self._tls.connect(gates)
+        try:
+            await gates.handshake
+        except BaseException:
+            gate.abortConnection()
+            raise
+        protocol: IProtocol = gate.wrappedProtocol
+        return protocol
+
+
+@implementer(IHandshakeListener)
+class _Gate(ProtocolWrapper):
+    def handshakeCompleted(self) -> None:
+        self.factory.handshake.callback(None)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        handshake = self.factory.handshake
+        super().connectionLost(reason)
+        if not handshake.called:
+            handshake.errback(reason)
+
+
+class _Gates(WrappingFactory):
+    protocol = _Gate
+    noisy = False
+
+    def __init__(self, factory: IProtocolFactory) -> None:
+        super().__init__(factory)
+        self.handshake: Deferred[None] = Deferred()

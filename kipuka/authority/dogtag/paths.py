@@ -1,0 +1,79 @@
+"""Where Dogtag keeps each operation: it depends on the version, and on what stands in front of it.
+
+Each operation has an ordered list of candidates. 10.x to 11.5 serve ``/ca/rest``; since 11.6 the same API lives at
+``/ca/v1`` and ``/ca/rest`` is a rewrite rule that a site may lack. The candidate that answered is tried first from
+then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from urllib.parse import quote
+
+
+class Operation(Enum):
+    """What kipuka asks of a CA. The value is the key under ``paths`` in the configuration."""
+
+    CHAIN = "chain"
+    """The CA's certificate and what leads to its root."""
+    TEMPLATE = "template"
+    """The form of a profile; ``{profile}`` stands for its name."""
+    ENROLL = "enroll"
+    CERTIFICATE = "certificate"
+    """One certificate by serial number; ``{id}`` stands for it."""
+
+
+V1: Mapping[Operation, tuple[str, ...]] = {
+    Operation.CHAIN: ("/ca/rest/config/cert/signing", "/ca/v1/config/cert/signing", "/ca/rest/certs/ca"),
+    Operation.TEMPLATE: ("/ca/rest/certrequests/profiles/{profile}", "/ca/v1/certrequests/profiles/{profile}"),
+    Operation.ENROLL: ("/ca/rest/certrequests", "/ca/v1/certrequests"),
+    Operation.CERTIFICATE: ("/ca/rest/certs/{id}", "/ca/v1/certs/{id}"),
+}
+"""The API of 10.x, still served by 11.x."""
+
+_PLACEHOLDERS = {Operation.TEMPLATE: "{profile}", Operation.CERTIFICATE: "{id}"}
+
+
+class Paths:
+    """The candidates of one CA.
+
+    :param table: operation to paths, the likeliest first.
+    :param overrides: the configuration's ``paths``: operation name to the one path to use.
+    :raises ValueError: an override names no operation, does not start with "/" or lacks its placeholder.
+    """
+
+    def __init__(self, overrides: Mapping[str, str] | None = None, table: Mapping[Operation, tuple[str, ...]] = V1):
+        self._candidates = dict(table)
+        for name, path in (overrides or {}).items():
+            self._candidates[_operation(name)] = (_checked(_operation(name), path),)
+
+    def candidates(self, operation: Operation, value: str = "") -> tuple[str, ...]:
+        """Return the paths to try, in that order; ``value`` goes where the placeholder is."""
+        placeholder = _PLACEHOLDERS.get(operation)
+        paths = self._candidates[operation]
+        return tuple(path.replace(placeholder, quote(value, safe="")) if placeholder else path for path in paths)
+
+    def answered(self, operation: Operation, position: int) -> None:
+        """Note which of :meth:`candidates` exists at this CA, by its position there."""
+        if position:
+            paths = list(self._candidates[operation])
+            paths.insert(0, paths.pop(position))
+            self._candidates[operation] = tuple(paths)
+
+
+def _operation(name: str) -> Operation:
+    try:
+        return Operation(name)
+    except ValueError:
+        known = ", ".join(each.value for each in Operation)
+        raise ValueError(f"{name}: not an operation of Dogtag that kipuka uses; known are {known}") from None
+
+
+def _checked(operation: Operation, path: str) -> str:
+    placeholder = _PLACEHOLDERS.get(operation)
+    if not path.startswith("/"):
+        raise ValueError(f"{operation.value}: the path must start with / and not name the server")
+    if placeholder and placeholder not in path:
+        raise ValueError(f"{operation.value}: the path must contain {placeholder}")
+    return path

@@ -1,0 +1,1 @@
+"""TLS contexts: the EST listener's and those of connections to CAs."""
