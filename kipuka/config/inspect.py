@@ -1,0 +1,154 @@
+"""What stands behind the words of a configuration: files, keys, certificates, CRLs, users (``kipuka check``).
+
+Nothing is sent anywhere: whether a CA answers is another question.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from kipuka.access.users import Users, UsersFileError
+from kipuka.config import material
+from kipuka.config.certificates import (
+    check_ca,
+    check_chain,
+    check_crl,
+    check_key,
+    check_leaf,
+    check_names,
+    check_validity,
+    name_of,
+)
+from kipuka.config.faults import Fault
+from kipuka.config.model import Config, DogtagCa, FileCa, TcpAddress
+from kipuka.config.secret import Secret
+
+T = TypeVar("T")
+Certificates = tuple[x509.Certificate, ...]
+
+
+def inspect(
+    config: Config,
+    now: datetime,
+    *,
+    ask: Callable[[str], str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[Fault, ...]:
+    """Look at everything the configuration names.
+
+    :param now: an aware time; certificates and CRLs must be valid at it.
+    :param ask: asks a person for a passphrase that is not configured; None when nobody is there.
+    """
+    inspection = _Inspection(now, ask, environ)
+    inspection.server(config)
+    inspection.clients(config)
+    for position, ca in enumerate(config.ca):
+        if isinstance(ca, FileCa):
+            inspection.file_ca(f"ca[{position}]", ca)
+        elif isinstance(ca, DogtagCa):
+            inspection.dogtag_ca(f"ca[{position}]", ca)
+    if config.est.users is not None:
+        inspection.users(config.est.users)
+    return tuple(inspection.faults)
+
+
+class _Inspection:
+    """Collects faults; each method looks at one part."""
+
+    def __init__(self, now: datetime, ask: Callable[[str], str] | None, environ: Mapping[str, str]) -> None:
+        self.now = now
+        self.ask = ask
+        self.environ = environ
+        self.faults: list[Fault] = []
+
+    def server(self, config: Config) -> None:
+        tls = config.tls
+        chain = self._load("tls.cert", material.certificates, tls.cert)
+        self._key("tls.key", tls.key, tls.key_passphrase, chain)
+        if chain:
+            self._note("tls.cert", check_chain(chain, self.now))
+            self._note("tls.cert", check_leaf(chain[0], ExtendedKeyUsageOID.SERVER_AUTH))
+            hosts = [each.host for each in config.server.listen if isinstance(each, TcpAddress) and not each.is_ip]
+            self._note("tls.cert", check_names(chain[0], hosts))
+
+    def clients(self, config: Config) -> None:
+        client_auth = config.tls.client_auth
+        anchors: list[x509.Certificate] = []
+        for path in client_auth.trust_anchors:
+            for anchor in self._load("tls.client_auth.trust_anchors", material.certificates, path):
+                anchors.append(anchor)
+                self._note("tls.client_auth.trust_anchors", check_ca(anchor))
+                self._note("tls.client_auth.trust_anchors", check_validity(anchor, self.now))
+        self._crls(client_auth.crl, anchors)
+
+    def _crls(self, paths: Sequence[Path], anchors: Sequence[x509.Certificate]) -> None:
+        key = "tls.client_auth.crl"
+        files = [self._load(key, material.crls, path) for path in paths]
+        crls = [crl for file in files for crl in file]
+        for crl in crls:
+            self._note(key, check_crl(crl, anchors, self.now))
+        if not all(files):
+            return  # what the unreadable one covers is not known
+        covered = {crl.issuer for crl in crls}
+        for name in dict.fromkeys(anchor.subject for anchor in anchors if crls and anchor.subject not in covered):
+            text = f"there is no CRL of {name_of(name)}, so all its clients would be refused; add one, or drop the CA"
+            self.faults.append(Fault(key, text))
+
+    def file_ca(self, where: str, ca: FileCa) -> None:
+        own = self._load(f"{where}.cert", material.certificates, ca.cert)
+        self._key(f"{where}.key", ca.key, ca.key_passphrase, own)
+        chain = own + (self._load(f"{where}.chain", material.certificates, ca.chain) if ca.chain else ())
+        if not own:
+            return
+        self._note(f"{where}.cert", check_ca(own[0]))
+        self._note(f"{where}.chain" if ca.chain else f"{where}.cert", check_chain(chain, self.now, to_root=True))
+
+    def dogtag_ca(self, where: str, ca: DogtagCa) -> None:
+        agent = self._load(f"{where}.agent_cert", material.certificates, ca.agent_cert)
+        self._key(f"{where}.agent_key", ca.agent_key, ca.agent_key_passphrase, agent)
+        if agent:
+            self._note(f"{where}.agent_cert", check_chain(agent, self.now))
+            self._note(f"{where}.agent_cert", check_leaf(agent[0], ExtendedKeyUsageOID.CLIENT_AUTH))
+        for certificate in self._load(f"{where}.ca_cert", material.certificates, ca.ca_cert):
+            self._note(f"{where}.ca_cert", check_ca(certificate))
+            self._note(f"{where}.ca_cert", check_validity(certificate, self.now))
+
+    def users(self, path: Path) -> None:
+        try:
+            Users.parse(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            self.faults.append(Fault("est.users", f"cannot read {path}: {error.strerror}"))
+        except UnicodeDecodeError:
+            self.faults.append(Fault("est.users", f"{path} is not UTF-8 text"))
+        except UsersFileError as error:
+            self._note("est.users", (f"{path}, {fault}" for fault in error.faults))
+
+    def _load(self, key: str, reader: Callable[[Path], tuple[T, ...]], path: Path) -> tuple[T, ...]:
+        """Read a file; empty when that failed, which is a fault then."""
+        try:
+            return reader(path)
+        except material.MaterialError as error:
+            self.faults.append(Fault(key, str(error)))
+            return ()
+
+    def _key(self, setting: str, path: Path, passphrase: Secret | None, certificates: Certificates) -> None:
+        """Read a key and hold it against its certificate."""
+        try:
+            key = material.private_key(
+                path, passphrase, self.ask, setting=f"{setting}_passphrase", environ=self.environ
+            )
+        except material.MaterialError as error:
+            self.faults.append(Fault(setting, str(error)))
+            return
+        if certificates:
+            self._note(setting, check_key(certificates[0], key))
+
+    def _note(self, key: str, texts: Iterable[str]) -> None:
+        self.faults += [Fault(key, text) for text in texts]

@@ -1,0 +1,137 @@
+"""Certificates, CRLs and private keys from PEM files, with errors an operator can act on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from kipuka.config.secret import Secret, SecretError
+
+PrivateKey = CertificateIssuerPrivateKeyTypes
+
+_MAX_BYTES = 64 * 1024**2
+"""A CRL of a big CA has some tens of megabytes; nothing here is larger."""
+_CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+_TRIES = 3
+
+
+class MaterialError(Exception):
+    """A file does not hold what it should; the text says which and what to do, and nothing of a key."""
+
+
+class WrongPassphraseError(MaterialError):
+    """The key is fine as far as can be seen, but the passphrase does not open it."""
+
+
+def certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    """Read every certificate of a PEM file, in the file's order.
+
+    :raises MaterialError: unreadable, not PEM, or no certificate in it.
+    """
+    data = _read(path)
+    if b"-----BEGIN CERTIFICATE-----" not in data:
+        raise MaterialError(f"{path} holds no PEM certificate{_hint(data, 'x509')}")
+    try:
+        return tuple(x509.load_pem_x509_certificates(data))
+    except ValueError:
+        raise MaterialError(f"{path}: a certificate in it is damaged") from None
+
+
+def crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
+    """Read every CRL of a PEM file.
+
+    :raises MaterialError: unreadable, not PEM, or no CRL in it.
+    """
+    data = _read(path)
+    found = _CRL.findall(data)
+    if not found:
+        raise MaterialError(f"{path} holds no PEM certificate revocation list{_hint(data, 'crl')}")
+    try:
+        return tuple(x509.load_pem_x509_crl(each) for each in found)
+    except ValueError:
+        raise MaterialError(f"{path}: a certificate revocation list in it is damaged") from None
+
+
+def private_key(
+    path: Path,
+    passphrase: Secret | None,
+    ask: Callable[[str], str] | None,
+    *,
+    setting: str = "key_passphrase",
+    environ: Mapping[str, str] = os.environ,
+) -> PrivateKey:
+    """Read a private key (RSA, EC, Ed25519 or Ed448) from a PEM file.
+
+    :param passphrase: where its passphrase is; not looked at when the key is not encrypted.
+    :param ask: asks a person, given a prompt; used when there is no ``passphrase``. None: nobody is there.
+    :param setting: the configuration key that would name the passphrase, for the error.
+    :param environ: for ``env:`` and ``credential:`` secrets.
+    :raises MaterialError: unreadable, not a private key, or its passphrase is missing or wrong.
+    """
+    data = _read(path)
+    if b"PRIVATE KEY-----" not in data:
+        raise MaterialError(f"{path} holds no PEM private key{_hint(data, 'pkey')}")
+    try:
+        return _decode(path, data, None)
+    except TypeError:  # cryptography's word for "encrypted, and no passphrase was given"
+        pass
+    if passphrase is not None:
+        try:
+            secret = passphrase.reveal(environ)
+        except SecretError as error:
+            raise MaterialError(f"{path} is encrypted, and its passphrase cannot be read: {error}") from None
+        return _decode(path, data, secret)
+    if ask is None:
+        raise MaterialError(
+            f"{path} is encrypted, no passphrase is configured and there is no terminal to ask at; set {setting}"
+        )
+    for _ in range(_TRIES - 1):
+        with suppress(WrongPassphraseError):
+            return _decode(path, data, ask(f"Passphrase of {path}: "))
+    return _decode(path, data, ask(f"Passphrase of {path}: "))
+
+
+def _decode(path: Path, data: bytes, passphrase: str | None) -> PrivateKey:
+    if passphrase == "":  # OpenSSL would take it for none at all
+        raise WrongPassphraseError(f"an empty passphrase does not open {path}")
+    password = passphrase.encode() if passphrase is not None else None
+    try:
+        key = load_pem_private_key(data, password)
+    except UnsupportedAlgorithm:
+        raise MaterialError(f"{path} is of a kind, or encrypted in a way, that OpenSSL does not support here") from None
+    except ValueError:
+        if password is not None:
+            raise WrongPassphraseError(f"the passphrase does not open {path}") from None
+        raise MaterialError(f"{path}: the private key in it is damaged") from None
+    if not isinstance(
+        key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+    ):
+        raise MaterialError(f"{path}: expected an RSA, EC, Ed25519 or Ed448 key, found another kind")
+    return key
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise MaterialError(f"cannot read {path}: {error.strerror}") from None
+    if len(data) > _MAX_BYTES:
+        raise MaterialError(f"{path} is larger than 64 MB")
+    return data
+
+
+def _hint(data: bytes, command: str) -> str:
+    """Say what to do when the file looks like DER, the usual reason."""
+    if data.startswith(b"\x30"):
+        return f"; it looks like DER: convert it with openssl {command} -inform DER -in FILE -out NEWFILE"
+    return ""
