@@ -107,10 +107,16 @@ class CertificationRequest:
 
 
 def _load(der: bytes) -> x509.CertificateSigningRequest:
-    """Load the request; a good one with bytes after it has its own sentence."""
+    """Load the request; two usual mistakes have their own sentence."""
     try:
         return x509.load_der_x509_csr(der)
-    except ValueError:
+    except ValueError as error:
+        if "InvalidSetOrdering" in str(error) and "attributes" in str(error):
+            # strongSwan 5.9 does it when it is given names and a password; what is signed cannot be sorted afterwards.
+            raise _malformed(
+                "The attributes of the request are not sorted as DER demands: leave the challengePassword out,"
+                " or make the request with another program."
+            ) from None
         _, rest = decoder.decode(der, asn1Spec=univ.Any())
         if not rest:
             raise
@@ -243,7 +249,7 @@ def _library(text: str) -> Iterator[None]:
 
 
 def _cause(error: Exception) -> str:
-    """Tell the log what it may know: pyasn1 writes whole schemas into its messages, UnicodeError quotes the client's bytes."""
+    """Tell the log what it may know: pyasn1's messages hold whole schemas, UnicodeError's the client's bytes."""
     plain = isinstance(error, (ValueError, UnsupportedAlgorithm)) and not isinstance(error, UnicodeError)
     return f"{type(error).__name__}: {str(error)[:200]}" if plain else type(error).__name__
 

@@ -1,0 +1,125 @@
+"""Small checks that bind what is asked for to who asks; a label has a list of them, each with one reason to refuse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from kipuka.access.identity import Caller, subject_text
+from kipuka.errors import Kind, RequestError
+from kipuka.est.csr import CertificationRequest
+from kipuka.est.keys import KeyType, describe
+
+Check = Callable[[Caller, CertificationRequest], None]
+"""Returns, or raises RequestError with the reason for the client."""
+
+_NEVER = "(?!)"
+_LONGEST_ECHO = 80
+
+
+def subject_pattern(pattern: str) -> Check:
+    """Demand a subject: a regular expression for the whole effective subject as RFC 4514 text (``CN=dev1,O=Example``).
+
+    ``{user}`` and ``{cn}`` stand for the HTTP user's name and for the common name of the client certificate, literally;
+    a caller without one matches nothing there. RFC 4514 text starts with the last attribute of the DER, and attributes
+    without a short name there are written as numbers (``2.5.4.5=...`` for serialNumber).
+
+    :raises ValueError: when the pattern is not a regular expression.
+    """
+    try:
+        re.compile(_fill(pattern, "", ""))
+    except re.error as error:
+        raise ValueError(f"subject_pattern is not a regular expression: {error}") from error
+
+    def check(caller: Caller, request: CertificationRequest) -> None:
+        subject = request.effective_subject.rfc4514_string()
+        if re.fullmatch(_fill(pattern, caller.user, caller.common_name), subject) is None:
+            raise _refused(
+                f'The subject "{_shown(subject)}" is not one you may ask for here: use the subject that the'
+                " administrator has agreed with you."
+            )
+
+    return check
+
+
+def allowed_key_types(names: Iterable[str]) -> Check:
+    """Demand a key of one of these types; see :data:`kipuka.est.keys.KEY_TYPES`.
+
+    :raises ValueError: for an unknown name, or when there is none.
+    """
+    key_types = tuple(KeyType.parse(name) for name in names)
+    if not key_types:
+        raise ValueError("allowed_key_types needs at least one key type")
+    allowed = " or ".join(key_type.name for key_type in key_types)
+
+    def check(_: Caller, request: CertificationRequest) -> None:
+        if not any(key_type.fits(request.public_key) for key_type in key_types):
+            raise _refused(f"A key of type {describe(request.public_key)} is not allowed here: use {allowed}.")
+
+    return check
+
+
+def require_san() -> Check:
+    """Demand a SubjectAltName."""
+
+    def check(_: Caller, request: CertificationRequest) -> None:
+        if request.effective_alternative is None:
+            raise _refused("The request has no subjectAltName, which is required here: add one to the request.")
+
+    return check
+
+
+def allow(patterns: Iterable[str]) -> Check:
+    """Let only some callers in: ``user:GLOB`` for HTTP users, ``certificate:GLOB`` for subjects as RFC 4514 text.
+
+    One match is enough; without patterns nobody is let in. Case counts; ``*``, ``?`` and ``[...]`` as in a shell.
+
+    :raises ValueError: for a pattern of another form.
+    """
+    globs: dict[str, list[str]] = {"user": [], "certificate": []}
+    for pattern in patterns:
+        kind, _, glob = pattern.partition(":")
+        if kind not in globs or not glob:
+            raise ValueError(f"{pattern!r} in allow is neither user:NAME nor certificate:SUBJECT")
+        globs[kind].append(glob)
+
+    def check(caller: Caller, _: CertificationRequest) -> None:
+        user = caller.user
+        subject = None if caller.certificate is None else subject_text(caller.certificate)
+        if user is not None and any(fnmatchcase(user, glob) for glob in globs["user"]):
+            return
+        if subject is not None and any(fnmatchcase(subject, glob) for glob in globs["certificate"]):
+            return
+        raise _refused(
+            f"{_shown(caller.name)} may not enroll here: ask the administrator to be allowed for this label."
+        )
+
+    return check
+
+
+def _fill(pattern: str, user: str | None, common_name: str | None) -> str:
+    values = {"{user}": user, "{cn}": common_name}
+    return re.sub(r"\{(?:user|cn)\}", lambda token: _literal(values[token[0]]), pattern)
+
+
+def _literal(value: str | None) -> str:
+    """Make a regular expression for one attribute value as it stands in RFC 4514 text."""
+    if not value:
+        return _NEVER
+    # Any attribute type without a limit of length does: only the library's escaping is wanted.
+    _, _, escaped = x509.NameAttribute(NameOID.DN_QUALIFIER, value).rfc4514_string().partition("=")
+    return re.escape(escaped)
+
+
+def _shown(text: str) -> str:
+    """Make client-made text fit for a sentence: printable ASCII, not long."""
+    plain = text.encode("unicode_escape").decode("ascii")
+    return plain if len(plain) <= _LONGEST_ECHO else f"{plain[:_LONGEST_ECHO]}..."
+
+
+def _refused(text: str) -> RequestError:
+    return RequestError(Kind.FORBIDDEN, text)
