@@ -10,6 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 import argon2
 import bcrypt
@@ -58,7 +59,7 @@ class Users:
     def __init__(self, hashes: Mapping[str, str]) -> None:
         self._hashes = dict(hashes)
         # What an unknown user is held against: the file's own hashes, so that the work is of the same kind.
-        self._decoys = tuple(self._hashes.values()) or (hash_password(""),)
+        self._decoys = tuple(self._hashes.values()) or (_lonely_decoy(),)
 
     @classmethod
     def parse(cls, text: str) -> Users:
@@ -103,12 +104,23 @@ class Users:
             _matches(self._decoys[int.from_bytes(digest) % len(self._decoys)], secret)
         elif _matches(known, secret):
             return
-        raise RequestError(Kind.UNAUTHENTICATED, "The user name or the password is wrong: check both and try again.")
+        raise wrong_credentials()
+
+
+def wrong_credentials() -> RequestError:
+    """Return the one answer to credentials that do not fit, whatever it is that is wrong with them."""
+    return RequestError(Kind.UNAUTHENTICATED, "The user name or the password is wrong: check both and try again.")
 
 
 def hash_password(password: str) -> str:
     """Hash a password with argon2id. Blocks as :meth:`Users.verify` does."""
     return _HASHER.hash(password.encode())
+
+
+@cache
+def _lonely_decoy() -> str:
+    """Return a hash to hold unknown users against when the file has none."""
+    return hash_password("")
 
 
 def check_name(name: str) -> None:

@@ -1,0 +1,1 @@
+"""The life of a request between the door (web) and the CA (authority)."""

@@ -1,0 +1,1 @@
+"""What kipuka tells the people who run it."""

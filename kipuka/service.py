@@ -1,0 +1,76 @@
+"""The daemon as a Twisted service: everything is ready before the first connection, and the last one is let finish."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTime
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+
+from kipuka.authority.interface import Authority
+from kipuka.web.site import EstSite
+
+_log = Logger("kipuka")
+
+
+class Reactor(IReactorTime, IReactorSocket):
+    """What the service needs of a reactor."""
+
+
+class EstService(Service):
+    """Serves one site on sockets that are already listening.
+
+    :param factory: the site, wrapped into TLS and the limit on connections.
+    :param patience: seconds that requests in hand get when the daemon stops.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        sockets: Sequence[socket.socket],
+        factory: ServerFactory,
+        site: EstSite,
+        authorities: Sequence[Authority],
+        patience: float,
+    ) -> None:
+        self._reactor = reactor
+        self._sockets = list(sockets)
+        self._factory = factory
+        self._site = site
+        self._authorities = authorities
+        self._patience = patience
+        self._ports: list[IListeningPort] = []
+
+    def startService(self) -> None:
+        """Take connections."""
+        super().startService()
+        for listening in self._sockets:
+            port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, self._factory)
+            listening.close()
+            self._ports.append(port)
+            address = port.getHost()
+            if isinstance(address, IPv4Address | IPv6Address):
+                _log.info("serving EST on {host} port {port}", host=address.host, port=address.port)
+        self._sockets.clear()
+
+    def stopService(self) -> Deferred[None]:
+        """Take no more connections, finish what is in hand, then close the connections to the CAs."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        self._ports.clear()
+        drained = self._site.drain()
+        drained.addTimeout(self._patience, self._reactor)
+        try:
+            await drained
+        except Exception:
+            _log.warn("requests were still in hand after {seconds} s and were cut off", seconds=self._patience)
+        for authority in self._authorities:
+            await authority.close()

@@ -1,0 +1,52 @@
+"""``twistd kipuka``: the composition root, and the one place that takes the global reactor."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from kipuka.config.faults import ConfigFaults
+from kipuka.config.load import load
+from kipuka.config.material import MaterialError
+from kipuka.sockets import CannotListen
+
+
+class Options(usage.Options):
+    """Command line of ``twistd kipuka``."""
+
+    longdesc = "Runs the kipuka EST server. `kipuka check FILE` tells what is wrong with a configuration."
+    optParameters = [["config", "c", "/etc/kipuka/kipuka.toml", "Configuration file."]]
+
+
+def makeService(options: Options) -> IService:
+    """Build the daemon, sockets included, or end the process with one line per fault and exit code 1.
+
+    It is called before twistd detaches, so a terminal is still there for passphrases and for the faults.
+    """
+    from twisted.internet import reactor
+
+    from kipuka.assembly import Reactor, assemble
+
+    path = Path(cast("str", options["config"]))
+    try:
+        config = load(path)
+        return assemble(
+            config, cast("Reactor", reactor), os.environ, _ask if sys.stdin.isatty() else None, datetime.now(UTC)
+        )
+    except ConfigFaults as faults:
+        raise SystemExit("\n".join(f"{path}: {fault}" for fault in faults.faults)) from None
+    except (MaterialError, CannotListen) as fault:
+        raise SystemExit(f"{path}: {fault}") from None
+    except OSError as fault:
+        raise SystemExit(f"{fault.filename or path}: {fault.strerror}") from None
+
+
+def _ask(prompt: str) -> str:
+    return getpass.getpass(prompt)

@@ -1,0 +1,187 @@
+"""The TLS of the EST listener: contexts built once, client certificates checked by OpenSSL while shaking hands.
+
+A context is never changed after its first connection (pyOpenSSL refuses it, and it was never safe); new certificates
+or CRLs mean a new context, swapped in :attr:`ServerConnections.context`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from weakref import ReferenceType, WeakKeyDictionary, ref
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+# RFC 9325 §4.2: forward secrecy and AEAD only. TLS 1.3 has no other suites.
+_TLS12_SUITES = (
+    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    b"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+
+
+class ClientCertificates(Enum):
+    """Whether a client shows a certificate: ``[tls.client_auth] mode``."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class ServerMaterial:
+    """What a listener's context is made of.
+
+    :param chain: the server's certificate first, then its intermediates; a root among them is not sent.
+    :param minimum: ``SSL.TLS1_2_VERSION`` or ``SSL.TLS1_3_VERSION`` (RFC 8996 leaves no other).
+    :param trust_anchors: CAs whose certificates clients may show; they need not be roots.
+    :param crls: when there are any, every client certificate must be covered by one of them.
+    """
+
+    chain: tuple[x509.Certificate, ...]
+    key: CertificateIssuerPrivateKeyTypes
+    minimum: int = SSL.TLS1_2_VERSION
+    clients: ClientCertificates = ClientCertificates.OPTIONAL
+    trust_anchors: tuple[x509.Certificate, ...] = ()
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
+
+
+@dataclass(frozen=True)
+class RefusedCertificate:
+    """A client certificate that OpenSSL did not accept.
+
+    :param address: the client's IP address, or "?" when the connection is already gone.
+    :param errno: OpenSSL's X509_V_ERR number (10 expired, 20 unknown issuer, 23 revoked, 26 wrong purpose...).
+    :param depth: 0 is the client's own certificate, 1 its issuer.
+    """
+
+    address: str
+    errno: int
+    depth: int
+    subject: str
+    serial: int
+
+    @property
+    def reason(self) -> str:
+        """What :attr:`errno` means, for a person."""
+        return _REASONS.get(self.errno, "not valid")
+
+
+# X509_V_ERR_* of openssl/x509_vfy.h; OpenSSL's own texts change between releases.
+_REASONS = {
+    2: "issuer certificate missing",
+    3: "no CRL for its issuer",
+    7: "signature wrong",
+    9: "not yet valid",
+    10: "expired",
+    11: "CRL not yet valid",
+    12: "CRL out of date",
+    18: "self-signed and not a trust anchor",
+    19: "chain ends in a root that is no trust anchor",
+    20: "issuer unknown",
+    21: "issuer unknown",
+    22: "chain too long",
+    23: "revoked",
+    24: "issuer is not a CA",
+    26: "not meant for TLS clients",
+    28: "rejected",
+}
+
+Refusals = Callable[[RefusedCertificate], None]
+
+
+def server_context(material: ServerMaterial) -> SSL.Context:
+    """Build the context of a listener.
+
+    :raises OpenSSL.SSL.Error: when key and certificate do not belong together.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(material.minimum)
+    context.set_cipher_list(_TLS12_SUITES)
+    # No tickets and no sessions: tls-unique is the first Finished of a full handshake (RFC 5929 §3.1), and a resumed
+    # session would keep a client certificate good that has been revoked meanwhile.
+    context.set_options(
+        SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE
+    )
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_session_id(b"kipuka")
+    context.use_certificate(material.chain[0])
+    context.use_privatekey(material.key)
+    context.check_privatekey()
+    for certificate in material.chain[1:]:
+        if certificate.subject != certificate.issuer:
+            context.add_extra_chain_cert(certificate)
+    context.set_alpn_select_callback(_only_http1)
+    return context
+
+
+def _only_http1(_connection: SSL.Connection, offered: list[bytes]) -> object:
+    return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerConnections:
+    """Makes the TLS side of each connection and tells whoever listens which client certificates were refused.
+
+    :param material: what the first context is built from.
+    :param refused: called, in the handshake, once for each refused certificate.
+    """
+
+    def __init__(self, material: ServerMaterial, refused: Refusals) -> None:
+        self._refused = refused
+        self._protocols: WeakKeyDictionary[SSL.Connection, ReferenceType[TLSMemoryBIOProtocol]] = WeakKeyDictionary()
+        self.context = self._build(material)
+
+    def replace(self, material: ServerMaterial) -> None:
+        """Use other certificates, keys or CRLs from the next connection on."""
+        self.context = self._build(material)
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N803 - Twisted's
+        """Called by Twisted for each accepted connection."""
+        connection = SSL.Connection(self.context, None)
+        self._protocols[connection] = ref(tlsProtocol)
+        return connection
+
+    def _build(self, material: ServerMaterial) -> SSL.Context:
+        context = server_context(material)
+        if material.clients is ClientCertificates.NONE or not material.trust_anchors:
+            return context
+        store = context.get_cert_store()
+        if store is None:  # pragma: no cover - a context always has one
+            raise RuntimeError("TLS context without a certificate store")
+        for anchor in material.trust_anchors:
+            store.add_cert(crypto.X509.from_cryptography(anchor))
+            context.add_client_ca(anchor)
+        flags = crypto.X509StoreFlags.PARTIAL_CHAIN
+        for crl in material.crls:
+            store.add_crl(crl)
+            flags |= crypto.X509StoreFlags.CRL_CHECK
+        store.set_flags(flags)
+        mode = SSL.VERIFY_PEER
+        if material.clients is ClientCertificates.REQUIRED:
+            mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+        context.set_verify(mode, self._verify)
+        return context
+
+    def _verify(self, connection: SSL.Connection, certificate: crypto.X509, errno: int, depth: int, ok: int) -> bool:
+        if ok:
+            return True
+        protocol = self._protocols.get(connection, lambda: None)()
+        peer = protocol.getPeer() if protocol is not None and protocol.transport is not None else None
+        refused = certificate.to_cryptography()
+        self._refused(
+            RefusedCertificate(
+                address=getattr(peer, "host", "?"),
+                errno=errno,
+                depth=depth,
+                subject=refused.subject.rfc4514_string(),
+                serial=refused.serial_number,
+            )
+        )
+        return False

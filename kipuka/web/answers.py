@@ -1,0 +1,74 @@
+"""The answers of EST over HTTP, as values, and the one place that writes them out.
+
+Rules of clients that exist: Content-Length always and never chunked, canonical field names, the decisive fields first,
+a header block of at most 1024 bytes and 16 fields (strongSwan, libest).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twisted.web.http import RESPONSES, Request
+
+from kipuka.est import media
+
+_NO_CONTENT = 204
+_FIRST_SUCCESS, _FIRST_ERROR = 200, 400
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete HTTP answer.
+
+    :param headers: fields beside Content-Type and Content-Length, in the order they are to be sent.
+    """
+
+    status: int
+    media_type: str = ""
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def text(status: int, sentence: str, *headers: tuple[str, str]) -> Answer:
+    """Answer in plain text for a person (RFC 7030 §4.2.3, RFC 8951 §5)."""
+    return Answer(status, "text/plain; charset=utf-8", sentence.encode() + b"\n", headers)
+
+
+def payload(media_type: str, der: bytes, wrap: int | None) -> Answer:
+    """Answer with base64 of DER.
+
+    RFC 8951 §3 makes Content-Transfer-Encoding meaningless, but Bouncy Castle and libest do not decode without it.
+    """
+    return Answer(200, media_type, media.encode_base64(der, wrap), (("Content-Transfer-Encoding", "base64"),))
+
+
+def no_content() -> Answer:
+    """There is nothing to say, and that is fine."""
+    return Answer(_NO_CONTENT)
+
+
+def fields(answer: Answer) -> list[tuple[str, str]]:
+    """All header fields of an answer, in order; 204 has no length (RFC 9110 §8.6)."""
+    if answer.status == _NO_CONTENT:
+        return list(answer.headers)
+    return [("Content-Type", answer.media_type), ("Content-Length", str(len(answer.body))), *answer.headers]
+
+
+def reason(status: int) -> bytes:
+    """The reason phrase of a status line."""
+    phrase: bytes = RESPONSES.get(status, b"Unknown")
+    return phrase
+
+
+def prepare(request: Request, answer: Answer) -> bytes:
+    """Put status and header fields on the request; what is returned is the body to write."""
+    kept = [(name, request.responseHeaders.getRawHeaders(name)) for name in ("Date", "Connection")]
+    request.setResponseCode(answer.status, reason(answer.status))
+    for name, _ in list(request.responseHeaders.getAllRawHeaders()):
+        request.responseHeaders.removeHeader(name)
+    for name, value in [*fields(answer), ("Server", "kipuka")]:
+        request.responseHeaders.addRawHeader(name, value)
+    for name, values in kept:
+        if values:
+            request.responseHeaders.setRawHeaders(name, values)
+    return answer.body

@@ -1,0 +1,42 @@
+"""The only place that knows which HTTP status a kind of error becomes."""
+
+from __future__ import annotations
+
+from kipuka.errors import Kind, KipukaError
+from kipuka.web.answers import Answer, text
+
+_STATUS = {
+    Kind.MALFORMED: 400,
+    Kind.INVALID: 400,
+    Kind.UNAUTHENTICATED: 401,
+    Kind.FORBIDDEN: 403,
+    Kind.REFUSED: 403,
+    Kind.NOT_FOUND: 404,
+    Kind.TOO_LARGE: 413,
+    Kind.UNSUPPORTED_TYPE: 415,
+    Kind.INTERNAL: 500,
+    Kind.NOT_OFFERED: 501,
+    # The CA not accepting kipuka itself is not the client's 401 or 403.
+    Kind.MISCONFIGURED: 502,
+    Kind.BAD_ANSWER: 502,
+    Kind.UNREACHABLE: 503,
+    Kind.BUSY: 503,
+    Kind.NO_ANSWER: 504,
+}
+_LATER = {Kind.UNREACHABLE, Kind.BUSY, Kind.NO_ANSWER}
+REALM = "kipuka"
+
+
+def refusal(error: KipukaError, retry_after: int, reference: str = "") -> Answer:
+    """The answer for an error.
+
+    :param retry_after: seconds, sent as a number: a date is zero to strongSwan.
+    :param reference: what the log and the audit call this refusal; empty leaves it out.
+    """
+    headers: list[tuple[str, str]] = []
+    if error.kind in _LATER:
+        headers.append(("Retry-After", str(max(1, retry_after))))
+    if error.kind is Kind.UNAUTHENTICATED:
+        headers.append(("WWW-Authenticate", f'Basic realm="{REALM}", charset="UTF-8"'))
+    sentence = f"{error.text} (reference {reference})" if reference else error.text
+    return text(_STATUS[error.kind], sentence, *headers)

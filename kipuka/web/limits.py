@@ -1,0 +1,229 @@
+"""Limits on what a connection may do: bytes, total seconds, framing, and how many there are.
+
+Twisted's own timeout starts again with every byte, so one byte a second would hold a connection for ever; the
+deadlines here run from the first byte of a request's header, and of its body, to the last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.protocol import Protocol
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+
+from kipuka.web.answers import Answer, fields, reason, text
+
+if TYPE_CHECKING:
+    from twisted.internet.protocol import ServerFactory
+
+LINGER = 5
+"""Seconds in which a refused client may read the refusal before its connection is cut."""
+
+_FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bytes and seconds of one request.
+
+    :param body: bytes of a request's body.
+    :param header_seconds: from the first byte of a request to the end of its header.
+    :param body_seconds: from there to the last byte of the body.
+    :param idle_seconds: between requests, and from the TCP connection to the first request.
+    """
+
+    body: int = 64 * 1024
+    header_seconds: float = 10
+    body_seconds: float = 30
+    idle_seconds: float = 60
+
+
+class LimitedChannel(HTTPChannel):
+    """An HTTP/1.1 connection that keeps to its :class:`Limits` and refuses doubtful framing (RFC 9112 §6).
+
+    ``limits`` and ``gone`` are set by the site; ``refused`` is true once the connection only waits to be closed.
+    """
+
+    limits = Limits()
+    gone: Callable[[LimitedChannel], None] | None = None
+    refused = False
+    _deadline: IDelayedCall | None = None
+    _cut: IDelayedCall | None = None
+    _in_request = False
+
+    def connectionMade(self) -> None:
+        """Start the clock for the handshake and the first byte."""
+        super().connectionMade()
+        self._set_deadline(self.limits.idle_seconds, self._out_of_time)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Start the header's clock with its first byte; drop everything once refused."""
+        if self.refused:
+            return
+        if not self._in_request and not self._handlingRequest:
+            self._in_request = True
+            self._set_deadline(self.limits.header_seconds, self._out_of_time)
+        super().dataReceived(data)
+
+    def allHeadersReceived(self) -> None:
+        """Decide on the framing before ``100 Continue`` is said and before the body is read."""
+        answer = self._framing_fault()
+        if answer is not None:
+            self.refuse(answer)
+            return
+        self._in_request = True  # a pipelined request comes out of a buffer, past dataReceived
+        self._set_deadline(self.limits.body_seconds, self._out_of_time)
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        """Stop the clock: from here on it is kipuka that takes its time."""
+        if self.refused:
+            return
+        self._set_deadline(None)
+        super().allContentReceived()
+
+    def requestDone(self, request: object) -> None:
+        """Wait for the next request, if there is to be one."""
+        self._in_request = False
+        super().requestDone(request)
+
+    def last_request(self) -> None:
+        """Close now when idle, else after the answer in hand: the server is shutting down."""
+        if self._in_request:
+            self.persistent = False
+        else:
+            self.refused = True
+            self.loseConnection()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Forget the clocks and tell the site."""
+        self._set_deadline(None)
+        if self._cut is not None and self._cut.active():
+            self._cut.cancel()
+        super().connectionLost(reason)
+        if self.gone is not None:
+            self.gone(self)
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - LineReceiver's signature
+        """Say why, where Twisted only closes."""
+        self.refuse(text(400, "The request's header is too long: shorten its longest line."))
+
+    def refuse(self, answer: Answer) -> None:
+        """Answer at once, read nothing more, and close.
+
+        The answer is written past the request object: it may not even exist yet.
+        """
+        if self.refused:
+            return
+        self.refused = True
+        self._set_deadline(None)
+        self.setTimeout(None)
+        head = b"HTTP/1.1 %d %s\r\n" % (answer.status, reason(answer.status))
+        for name, value in [*fields(answer), ("Connection", "close")]:
+            head += f"{name}: {value}\r\n".encode("ascii")
+        self.transport.write(head + b"\r\n" + answer.body)
+        self.loseConnection()
+
+    def loseConnection(self) -> None:
+        """Close, and cut the connection when the client does not close its side: it must not stay half-closed."""
+        super().loseConnection()
+        if self._cut is None:
+            self._cut = self.callLater(LINGER, self.forceAbortClient)
+
+    def forceAbortClient(self) -> None:
+        """Cut the connection without another word."""
+        self._cut = None
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.refuse(text(400, "This is not a well-formed HTTP/1.1 request."))
+
+    def _out_of_time(self) -> None:
+        self._deadline = None
+        if self._in_request:
+            self.refuse(text(408, "The request took too long to arrive: send it again without pauses."))
+        else:
+            self.refused = True
+            self.forceAbortClient()
+
+    def _set_deadline(self, seconds: float | None, then: object = None) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self.callLater(seconds, then)
+
+    def _framing_fault(self) -> Answer | None:
+        headers = self.requests[-1].requestHeaders
+
+        def values(name: bytes) -> list[bytes]:
+            return headers.getRawHeaders(name) or []
+
+        if self._version not in (b"HTTP/1.1", b"HTTP/1.0"):
+            return text(505, "Use HTTP/1.1.")
+        if len(values(b"Host")) != 1 and (self._version == b"HTTP/1.1" or values(b"Host")):
+            return text(400, "Send exactly one Host header field.")
+        coding = values(b"Transfer-Encoding")
+        if coding and (self._version == b"HTTP/1.0" or [c.lower() for c in coding] != [b"chunked"]):
+            return text(400, "Use Transfer-Encoding: chunked, or none, in an HTTP/1.1 request.")
+        if any(c.lower() != b"identity" for c in values(b"Content-Encoding")):
+            return text(415, "Send the body without Content-Encoding.")
+        if self._command == b"POST" and not coding and not values(b"Content-Length"):
+            return text(411, "Send a Content-Length with the request.")
+        if self.length is not None and self.length > self.limits.body:
+            return self.too_large()
+        kind = b"".join(values(b"Content-Type")[:1]).split(b";")[0].strip().lower()
+        if kind in _FORMS:
+            return text(415, "Set Content-Type to the operation's media type, for example application/pkcs10.")
+        return None
+
+    def too_large(self) -> Answer:
+        """The answer to a body over the limit."""
+        return text(413, f"The request's body is larger than the {self.limits.body} bytes that are accepted.")
+
+
+class _Counted(ProtocolWrapper):
+    """A connection that knows under which address it was counted."""
+
+    host = ""
+
+
+class ConnectionLimit(WrappingFactory):
+    """Closes connections beyond a number, overall and for one address, before their TLS handshake costs anything.
+
+    :param wrapped: what the accepted connections are for.
+    :param overall: connections at a time.
+    :param per_address: connections at a time from one IP address.
+    """
+
+    protocol = _Counted
+
+    def __init__(self, wrapped: ServerFactory, overall: int, per_address: int) -> None:
+        super().__init__(wrapped)
+        self._overall = overall
+        self._per_address = per_address
+        self._count: Counter[str] = Counter()
+
+    def buildProtocol(self, addr: IAddress) -> Protocol | None:
+        """Accept, or return None and Twisted closes the socket."""
+        host = str(getattr(addr, "host", addr))
+        if self._count.total() >= self._overall or self._count[host] >= self._per_address:
+            return None
+        counted = super().buildProtocol(addr)
+        if isinstance(counted, _Counted):
+            counted.host = host
+            self._count[host] += 1
+        return counted
+
+    def unregisterProtocol(self, p: ProtocolWrapper) -> None:
+        """Count a connection that has ended."""
+        super().unregisterProtocol(p)
+        if isinstance(p, _Counted):
+            self._count[p.host] -= 1
+            if not self._count[p.host]:
+                del self._count[p.host]

@@ -1,0 +1,204 @@
+"""How a request reaches an operation: the three addresses of each, who may call it, and what an error becomes.
+
+A route cannot be written without saying who may call it. The order of decisions is: TLS, HTTP authentication, media
+type, body, proof of possession, authorization, CA: the cheap refusals come first, and nobody learns more than who they
+are allows.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from kipuka.access.identity import Caller
+from kipuka.access.policy import Policy
+from kipuka.enrollment.registration import Registration
+from kipuka.errors import Kind, KipukaError, RequestError
+from kipuka.web import session
+from kipuka.web.answers import Answer, prepare, text
+from kipuka.web.authentication import Passwords, basic_credentials
+from kipuka.web.errors import refusal
+
+_log = Logger("kipuka.est")
+_ROOT = "/.well-known/est"
+
+Audit = Callable[[str, Mapping[str, object]], None]
+
+
+class Access(Enum):
+    """Who may call an operation."""
+
+    ANYBODY = "anybody"
+    """A device has no credentials yet, or no trust (RFC 7030 §4.1.2, §4.5)."""
+    ADMITTED = "admitted"
+    """Whoever the label's policy admits."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """All that the operations of one label need.
+
+    :param name: the path segment; None for the addresses without one.
+    :param wrap: ``line_wrap`` of the configuration.
+    :param csr_attributes: DER of the CsrAttrs (RFC 8951 §3.2), None when there is nothing to say.
+    :param offers_attributes: whether /csrattrs is offered at all.
+    """
+
+    name: str | None
+    policy: Policy
+    registration: Registration
+    wrap: str | int = "auto"
+    csr_attributes: bytes | None = None
+    offers_attributes: bool = True
+
+
+@dataclass
+class Call:
+    """One request on its way through an operation.
+
+    :param facts: what the audit record of this call will say; operations add to it.
+    """
+
+    request: Request
+    label: Label
+    caller: Caller
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def body(self) -> bytes:
+        """The request's body; its size is bounded by the channel."""
+        content = self.request.content
+        return b"" if content is None else content.read()
+
+
+Operation = Callable[[Any, Call], Awaitable[Answer]]
+
+
+class Gate:
+    """Finds the label, authenticates the caller, and turns every error into an answer and an audit record.
+
+    :param labels: by name; None stands for the addresses without a label.
+    :param retry_after: seconds that 503 and 504 tell a client to wait.
+    :param audit: takes one record for each call that the policy guards, whatever came of it.
+    """
+
+    def __init__(
+        self, labels: Mapping[str | None, Label], passwords: Passwords, retry_after: int, audit: Audit
+    ) -> None:
+        self._labels = labels
+        self._passwords = passwords
+        self._retry_after = retry_after
+        self._audit = audit
+
+    def serve(
+        self,
+        request: Request,
+        name: str | None,
+        access: Access,
+        perform: Callable[[Call], Awaitable[Answer]],
+        operation: str,
+    ) -> Deferred[bytes]:
+        """Answer one request.
+
+        What is under way goes on when the client goes away: Klein then cancels the Deferred it was given, and an
+        enrollment whose answer nobody awaits would be a certificate nobody knows of.
+        """
+        answered: Deferred[bytes] = Deferred(canceller=lambda _: None)
+
+        async def work() -> None:
+            answer = await self._answer(request, name, access, perform, operation)
+            if not answered.called:
+                answered.callback(prepare(request, answer))
+
+        Deferred.fromCoroutine(work()).addErrback(lambda failure: _log.failure("answer lost", failure=failure))
+        return answered
+
+    async def _answer(
+        self,
+        request: Request,
+        name: str | None,
+        access: Access,
+        perform: Callable[[Call], Awaitable[Answer]],
+        operation: str,
+    ) -> Answer:
+        facts: dict[str, object] = {
+            "operation": operation,
+            "label": name,
+            "address": session.client_address(request),
+            "reference": secrets.token_hex(4),
+        }
+        error: KipukaError
+        try:
+            label = self._labels.get(name)
+            if label is None:
+                raise RequestError(Kind.NOT_FOUND, "There is no such label here: check the address.")
+            caller = Caller(session.client_certificate(request), None, str(facts["address"]))
+            if access is Access.ADMITTED:
+                caller = await self._authenticate(request, label.policy, caller)
+                facts["caller"] = caller.name
+                label.policy.admit(caller)
+            answer = await perform(Call(request, label, caller, facts))
+        except KipukaError as known:
+            error = known
+        except Exception:
+            _log.failure("request {reference} failed", reference=facts["reference"])
+            error = RequestError(Kind.INTERNAL, "Something went wrong in kipuka: tell its administrator.")
+        else:
+            if access is Access.ADMITTED:
+                self._audit("enrollment", facts)
+            return answer
+        self._audit("refusal", facts | {"kind": error.kind.value, "text": error.text, "cause": error.cause or None})
+        return refusal(error, self._retry_after, str(facts["reference"]))
+
+    async def _authenticate(self, request: Request, policy: Policy, caller: Caller) -> Caller:
+        """Check the password, if one is shown and the label uses them."""
+        credentials = basic_credentials(request) if policy.uses_passwords else None
+        if credentials is None:
+            return caller
+        user = await self._passwords.verify(*credentials)
+        return Caller(caller.certificate, user, caller.address)
+
+
+def operation(app: Klein, name: str, method: str, access: Access) -> Callable[[Operation], Operation]:
+    """Route ``/.well-known/est/<name>``, and the same with a label, to a method of a class that has a ``gate``.
+
+    The third address, with the label in front, is what strongSwan before 5.9.13 makes of a path in its ``--url``.
+    """
+
+    def decorate(perform: Operation) -> Operation:
+        def handle(self: Any, request: Request, label: str | None = None) -> Deferred[bytes]:
+            gate: Gate = self.gate
+            return gate.serve(request, label, access, lambda call: perform(self, call), name)
+
+        handle.__name__ = perform.__name__
+        for address in (f"{_ROOT}/{name}", f"{_ROOT}/<label>/{name}", f"/<label>{_ROOT}/{name}"):
+            app.route(address, methods=[method])(handle)
+        return perform
+
+    return decorate
+
+
+def plain_errors(app: Klein) -> None:
+    """Answer in plain text where no operation is reached (RFC 7030 §4.2.3)."""
+
+    def wrong_method(_self: object, request: Request, failure: Failure) -> bytes:
+        allowed = sorted(set(getattr(failure.value, "valid_methods", None) or ()))
+        return prepare(
+            request,
+            text(405, f"Use {' or '.join(allowed)} at this address.", ("Allow", ", ".join(allowed))),
+        )
+
+    def nothing_here(_self: object, request: Request, _failure: Failure) -> bytes:
+        return prepare(request, text(404, "There is nothing here: EST operations are below /.well-known/est/."))
+
+    app.handle_errors(MethodNotAllowed)(wrong_method)
+    app.handle_errors(HTTPException)(nothing_here)

@@ -1,0 +1,45 @@
+"""What the TLS session under a request says about its client."""
+
+from __future__ import annotations
+
+from cryptography import x509
+from OpenSSL import SSL
+from twisted.web.http import Request
+
+from kipuka.est.channel_binding import TlsBinding
+
+_EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
+_EXPORTER_BYTES = 32
+
+
+def client_certificate(request: Request) -> x509.Certificate | None:
+    """The certificate the client proved to own in the handshake; the handshake has checked it."""
+    connection = _connection(request)
+    return None if connection is None else connection.get_peer_certificate(as_cryptography=True)
+
+
+def client_address(request: Request) -> str:
+    """The client's IP address as text."""
+    return str(getattr(request.getClientAddress(), "host", "?"))
+
+
+def binding(request: Request) -> TlsBinding:
+    """The values a client may have put into its CSR to link it to this session.
+
+    TLS 1.2: the client's Finished message, because there is no resumption here (RFC 5929 §3.1). TLS 1.3: the exporter
+    of RFC 9266 §2; its context is present and empty.
+    """
+    connection = _connection(request)
+    if connection is None:
+        return TlsBinding("", None, None)
+    protocol = connection.get_protocol_version_name()
+    if protocol == "TLSv1.3":
+        exporter = connection.export_keying_material(_EXPORTER_LABEL, _EXPORTER_BYTES, b"")
+        return TlsBinding(protocol, None, exporter)
+    return TlsBinding(protocol, connection.get_peer_finished(), None)
+
+
+def _connection(request: Request) -> SSL.Connection | None:
+    handle = getattr(request.channel.transport, "getHandle", None)
+    connection = handle() if handle is not None else None
+    return connection if isinstance(connection, SSL.Connection) else None

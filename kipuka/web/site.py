@@ -1,0 +1,117 @@
+"""The site: requests as twisted.web sees them, with kipuka's limits, plain-text errors, and an end that drains."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from io import BytesIO
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request as HttpRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from kipuka.web.answers import prepare, text
+from kipuka.web.limits import LimitedChannel, Limits
+
+_log = Logger("kipuka.web")
+
+# An encoded slash, NUL or dot would name another path after decoding than before; nothing of EST's needs them.
+_DISGUISED = re.compile(rb"%(2f|5c|2e|00)", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"^https?://[^/]*", re.IGNORECASE)
+
+
+class LimitedRequest(Request):
+    """A request whose body is bounded and whose failures are told in plain text (RFC 7030 §4.2.3)."""
+
+    channel: LimitedChannel
+
+    def gotLength(self, length: int | None) -> None:  # noqa: ARG002 - Twisted's signature
+        """Keep the body in memory: it is bounded, and Twisted would spool a chunked one to disk."""
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Count what arrives; a chunked body announces no length."""
+        if self.channel.refused:
+            return
+        if self.content.tell() + len(data) > self.channel.limits.body:
+            self.channel.refuse(self.channel.too_large())
+            return
+        super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Take the absolute form of the target too (RFC 9112 §3.2.2); do nothing once refused."""
+        if self.channel.refused:
+            return
+        super().requestReceived(command, _ABSOLUTE.sub(b"", path, count=1) or b"/", version)
+
+    def process(self) -> None:
+        """Refuse disguised paths before anything is decoded."""
+        if _DISGUISED.search(self.path) or not self.path.startswith(b"/"):
+            self.write(prepare(self, text(404, "There is nothing here: check the address.")))
+            self.finish()
+            return
+        super().process()
+
+    def processingFailed(self, reason: Failure) -> None:
+        """Log the failure whole, tell the client nothing but that it happened."""
+        _log.failure("request failed", failure=reason)
+        if not self.startedWriting:
+            self.write(prepare(self, text(500, "Something went wrong in kipuka: tell its administrator.")))
+        self.finish()
+
+
+class EstSite(Site):
+    """Serves one resource over :class:`LimitedChannel` connections.
+
+    :param reactor: for the clocks.
+    :param observe: called with each finished request, for the access log.
+    """
+
+    protocol = LimitedChannel
+    requestFactory = LimitedRequest
+
+    def __init__(
+        self, resource: IResource, reactor: IReactorTime, limits: Limits, observe: Callable[[HttpRequest], None]
+    ) -> None:
+        super().__init__(resource, timeout=limits.idle_seconds, reactor=reactor)
+        self._limits = limits
+        self._observe = observe
+        self._channels: set[LimitedChannel] = set()
+        self._drained: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress) -> Protocol | None:
+        """Give the connection its limits."""
+        channel = cast("LimitedChannel", super().buildProtocol(addr))
+        channel.limits = self._limits
+        channel.gone = self._gone
+        self._channels.add(channel)
+        return channel
+
+    def log(self, request: HttpRequest) -> None:
+        """Hand finished requests to the observer instead of Twisted's line format."""
+        self._observe(request)
+
+    def drain(self) -> Deferred[None]:
+        """Close idle connections now and the others when their answer is out.
+
+        :return: fires when the last connection is gone.
+        """
+        self._drained = Deferred()
+        for channel in list(self._channels):
+            channel.last_request()
+        self._check_drained()
+        return self._drained
+
+    def _gone(self, channel: LimitedChannel) -> None:
+        self._channels.discard(channel)
+        self._check_drained()
+
+    def _check_drained(self) -> None:
+        if self._drained is not None and not self._channels and not self._drained.called:
+            self._drained.callback(None)
