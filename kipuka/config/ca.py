@@ -55,12 +55,25 @@ class HsmCa(CommonCa):
     pin: SecretReference
 
 
+OPERATIONS: Mapping[str, str | None] = {
+    "chain": None,
+    "template": "{profile}",
+    "enroll": None,
+    "certificate": "{id}",
+}
+"""What ``paths`` may name, and what such a path has to hold. The same as kipuka.authority.dogtag.paths, which brings
+Twisted along and so is not imported here; a test keeps the two together."""
+
+
 def _paths(value: Mapping[str, str]) -> Mapping[str, str]:
     for operation, path in value.items():
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", operation):
-            raise ValueError(f"{found(operation)} is not the name of an operation")
+        if operation not in OPERATIONS:
+            raise ValueError(f"there is no operation {found(operation)}; known are {', '.join(OPERATIONS)}")
         if not re.fullmatch(r"/[\x21-\x7e]*", path):
             raise ValueError(f'{operation}: expected a path that starts with "/", found {found(path)}')
+        placeholder = OPERATIONS[operation]
+        if placeholder and placeholder not in path:
+            raise ValueError(f"{operation}: the path must hold {placeholder}, found {found(path)}")
     return value
 
 

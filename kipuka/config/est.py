@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, model_validator
 
 from kipuka.config.fields import (
     AsTuple,
@@ -21,13 +21,11 @@ from kipuka.config.fields import (
     found,
     text_of,
 )
+from kipuka.est import csrattrs
+from kipuka.est.keys import KeyType
 
 OPERATIONS = frozenset({"cacerts", "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen", "csrattrs"})
 """RFC 7030 §3.2.2: a label must not be one of these."""
-
-KEY_TYPES = frozenset(
-    {"rsa", "rsa-2048", "rsa-3072", "rsa-4096", "ec", "ec-p256", "ec-p384", "ec-p521", "ed25519", "ed448"}
-)
 
 PLACEHOLDERS = ("{user}", "{cn}")
 """What a subject_pattern may hold besides a regular expression."""
@@ -46,9 +44,7 @@ def _label_name(value: object) -> str:
 
 
 def _subject_pattern(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"expected a regular expression, found {found(value)}")
-    trial = value
+    pattern = trial = text_of(value, "a regular expression")
     for placeholder in PLACEHOLDERS:
         trial = trial.replace(placeholder, "x")
     if unknown := re.search(r"\{[A-Za-z_]+\}", trial):
@@ -57,13 +53,11 @@ def _subject_pattern(value: object) -> str:
         re.compile(trial)
     except re.error as error:
         raise ValueError(f"this is not a regular expression: {error.msg}") from None
-    return value
+    return pattern
 
 
 def _key_type(value: object) -> str:
-    if not isinstance(value, str) or value.lower() not in KEY_TYPES:
-        raise ValueError(f"expected one of {', '.join(sorted(KEY_TYPES))}; found {found(value)}")
-    return value.lower()
+    return KeyType.parse(text_of(value, "the name of a key type")).name
 
 
 def _allow(value: object) -> str:
@@ -72,14 +66,10 @@ def _allow(value: object) -> str:
     return value
 
 
-_OID_OR_NAME = r"(?:[0-2](?:\.(?:0|[1-9][0-9]*))+|[A-Za-z][A-Za-z0-9-]*)"
-_CSR_ATTRIBUTE = re.compile(rf"{_OID_OR_NAME}(?::{_OID_OR_NAME}(?:,{_OID_OR_NAME})*)?")
-
-
 def _csr_attribute(value: object) -> str:
-    if not isinstance(value, str) or not _CSR_ATTRIBUTE.fullmatch(value):
-        raise ValueError(f'expected "OID" or "OID:VALUE,VALUE" (OIDs or their names), found {found(value)}')
-    return value
+    text = text_of(value, 'an attribute like "OID" or "OID:VALUE,VALUE"')
+    csrattrs.parse(text)
+    return text
 
 
 class Label(Section):
@@ -98,6 +88,15 @@ class Label(Section):
     serverkeygen_encryption: Literal["any", "required"] = "any"
     csr_attributes: Annotated[tuple[Annotated[str, PlainValidator(_csr_attribute)], ...], AsTuple, Distinct] = ()
     line_wrap: Literal["auto", "none", 64, 76] = "auto"
+
+    @model_validator(mode="after")
+    def _announces_no_contradiction(self) -> Self:
+        csrattrs.encode(
+            map(KeyType.parse, self.allowed_key_types),
+            challenge_password=self.proof_of_possession == "required",
+            extra=map(csrattrs.parse, self.csr_attributes),
+        )
+        return self
 
 
 class Cmc(Section):

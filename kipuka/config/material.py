@@ -72,7 +72,8 @@ def private_key(
     """Read a private key (RSA, EC, Ed25519 or Ed448) from a PEM file.
 
     :param passphrase: where its passphrase is; not looked at when the key is not encrypted.
-    :param ask: asks a person, given a prompt; used when there is no ``passphrase``. None: nobody is there.
+    :param ask: asks a person, given a prompt; used when there is no ``passphrase``. None: nobody is there. No two
+        prompts are the same, so that a program that reads the key twice can ask once: ``functools.cache(ask)``.
     :param setting: the configuration key that would name the passphrase, for the error.
     :param environ: for ``env:`` and ``credential:`` secrets.
     :raises MaterialError: unreadable, not a private key, or its passphrase is missing or wrong.
@@ -94,10 +95,14 @@ def private_key(
         raise MaterialError(
             f"{path} is encrypted, no passphrase is configured and there is no terminal to ask at; set {setting}"
         )
-    for _ in range(_TRIES - 1):
+    for number in range(1, _TRIES):
         with suppress(WrongPassphraseError):
-            return _decode(path, data, ask(f"Passphrase of {path}: "))
-    return _decode(path, data, ask(f"Passphrase of {path}: "))
+            return _decode(path, data, ask(_prompt(path, number)))
+    return _decode(path, data, ask(_prompt(path, _TRIES)))
+
+
+def _prompt(path: Path, number: int) -> str:
+    return f"Passphrase of {path}: " if number == 1 else f"Passphrase of {path} (try {number} of {_TRIES}): "
 
 
 def _decode(path: Path, data: bytes, passphrase: str | None) -> PrivateKey:

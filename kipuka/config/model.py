@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainValidator
 
 from kipuka.config.ca import Ca, DogtagCa, FileCa, HsmCa
-from kipuka.config.est import Auth, Cmc, Est, Label
+from kipuka.config.est import DEFAULT_AUTH, Auth, Cmc, Est, Label
 from kipuka.config.fields import (
     AsTuple,
     Distinct,
@@ -28,6 +28,7 @@ from kipuka.config.fields import (
 from kipuka.config.listen import ListenAddress, SystemdSocket, TcpAddress
 
 __all__ = [
+    "DEFAULT_AUTH",
     "Admin",
     "Audit",
     "Auth",

@@ -1,0 +1,284 @@
+"""What stands behind the words: files, keys, certificates, CRLs, users."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from kipuka.access.users import hash_password
+from kipuka.config.inspect import inspect
+from kipuka.config.load import parse
+from tests.support import pki
+
+CONFIG = """
+[server]
+listen = ["localhost:8443", "127.0.0.1:8444", "systemd:est"]
+[tls]
+cert = "server.pem"
+key = "server-key.pem"
+[tls.client_auth]
+trust_anchors = ["ca.pem", "other.pem"]
+crl = "crl.pem"
+[[ca]]
+id = "local"
+cert = "sub.pem"
+key = "sub-key.pem"
+chain = "ca.pem"
+[[ca]]
+id = "dogtag"
+type = "dogtag"
+url = "https://dogtag.example.com"
+agent_cert = "agent.pem"
+agent_key = "agent-key.pem"
+ca_cert = "ca.pem"
+profile = "x"
+[est]
+users = "users"
+"""
+DAY = timedelta(days=1)
+PAST, FUTURE = pki.NOW - DAY, pki.NOW + DAY
+
+
+@dataclasses.dataclass
+class Site:
+    """A directory where everything is as it should be, and the means to spoil it."""
+
+    folder: Path
+    ca: pki.Issuer
+    sub: pki.Issuer
+    other: pki.Issuer
+
+    def file(self, name: str) -> Path:
+        return self.folder / name
+
+    def crls(self, *crls: x509.CertificateRevocationList) -> None:
+        self.file("crl.pem").write_bytes(b"".join(crl.public_bytes(Encoding.PEM) for crl in crls))
+
+    def certificate(self, name: str, *certificates: x509.Certificate) -> None:
+        self.file(name).write_bytes(pki.pem(*certificates))
+
+    def faults(self, text: str = CONFIG, ask: Callable[[str], str] | None = None, **environ: str) -> list[str]:
+        config = parse(text, self.folder)
+        return [str(fault) for fault in inspect(config, pki.NOW, ask=ask, environ=environ)]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    ca = pki.root("CN=Root")
+    site = Site(tmp_path, ca, ca.intermediate("CN=Sub"), pki.root("CN=Other"))
+    site.ca.write(tmp_path, "ca")
+    site.other.write(tmp_path, "other")
+    site.certificate("sub.pem", site.sub.certificate)
+    site.file("sub-key.pem").write_bytes(pki.key_pem(site.sub.key))
+    site.sub.server().write(tmp_path, "server")
+    ca.client("CN=agent").write(tmp_path, "agent")
+    site.crls(ca.crl(), site.other.crl())
+    site.file("users").write_text(f"alice:{hash_password('x')}\n")
+    return site
+
+
+def test_good(site: Site) -> None:
+    assert site.faults() == []
+
+
+def test_nothing_there(site: Site) -> None:
+    for file in site.folder.iterdir():
+        file.unlink()
+    found = site.faults()
+    assert [fault.split(":")[0] for fault in found] == [
+        "tls.cert",
+        "tls.key",
+        "tls.client_auth.trust_anchors",
+        "tls.client_auth.trust_anchors",
+        "tls.client_auth.crl",
+        "ca[0].cert",
+        "ca[0].key",
+        "ca[0].chain",
+        "ca[1].agent_cert",
+        "ca[1].agent_key",
+        "ca[1].ca_cert",
+        "est.users",
+    ]
+    assert all(": cannot read " in fault and fault.endswith(": No such file or directory") for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("key", "setting"), [("server", "tls.key"), ("sub", "ca[0].key"), ("agent", "ca[1].agent_key")]
+)
+def test_key_of_another_certificate(site: Site, key: str, setting: str) -> None:
+    site.file(f"{key}-key.pem").write_bytes(pki.key_pem(pki.ec_key()))
+    (fault,) = site.faults()
+    assert fault.startswith(f"{setting}: this is not the key of the certificate CN=")
+
+
+def test_encrypted_key(site: Site) -> None:
+    server = site.sub.server()
+    server.write(site.folder, "server", passphrase="right")
+    (fault,) = site.faults()
+    assert fault.startswith("tls.key: ")
+    assert fault.endswith("set tls.key_passphrase")
+    assert site.faults(ask=lambda _: "right") == []
+    named = CONFIG.replace('key = "server-key.pem"', 'key = "server-key.pem"\nkey_passphrase = "env:PASS"')
+    assert site.faults(named, PASS="right") == []
+    (fault,) = site.faults(named, PASS="wrong")
+    assert fault.startswith("tls.key: the passphrase does not open")
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "make"),
+    [
+        ("tls.cert", "server", lambda site, **when: site.sub.server(**when)),
+        ("ca[1].agent_cert", "agent", lambda site, **when: site.ca.client(**when)),
+    ],
+)
+def test_not_valid_now(site: Site, key: str, name: str, make: Callable[..., pki.Identity]) -> None:
+    make(site, not_after=PAST).write(site.folder, name)
+    (fault,) = site.faults()
+    assert fault.startswith(f"{key}: the certificate CN=")
+    assert f"expired on {PAST:%Y-%m-%d %H:%M} UTC" in fault
+    make(site, not_before=FUTURE, not_after=FUTURE + DAY).write(site.folder, name)
+    (fault,) = site.faults()
+    assert fault.startswith(f"{key}: the certificate CN=")
+    assert "is not valid before" in fault
+
+
+def test_expired_trust_anchor(site: Site) -> None:
+    anchor = pki.root("CN=Other", site.other.key, not_after=PAST)
+    anchor.write(site.folder, "other")
+    (fault,) = site.faults()
+    assert fault.startswith("tls.client_auth.trust_anchors: the certificate CN=Other expired")
+
+
+def test_tls_04_server_certificate_without_names(site: Site) -> None:
+    key = pki.ec_key()
+    pki.Identity(site.ca.certify(key, "CN=localhost"), key).write(site.folder, "server")
+    (fault,) = site.faults()
+    assert fault.startswith("tls.cert: the certificate has no DNS name or IP address")
+
+
+def test_tls_04_server_certificate_for_another_host(site: Site) -> None:
+    site.sub.server("est.example.com").write(site.folder, "server")
+    (fault,) = site.faults()
+    assert (
+        fault == "tls.cert: the certificate is not for localhost, where the server listens; it is for est.example.com"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        ("est.example.com", True),
+        ("EST.example.com", True),
+        ("*.example.com", True),
+        ("*.com", False),
+        ("example.com", False),
+    ],
+)
+def test_tls_04_names(site: Site, name: str, fits: bool) -> None:
+    site.sub.server(name).write(site.folder, "server")
+    assert (site.faults(CONFIG.replace("localhost:", "est.example.com:")) == []) is fits
+
+
+def test_tls_12_server_certificate_for_other_uses(site: Site) -> None:
+    cmc_ra = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
+    site.sub.server(usages=[cmc_ra]).write(site.folder, "server")
+    (fault,) = site.faults()
+    assert fault.startswith("tls.cert: the certificate CN=localhost is not for this use: ")
+    assert "serverAuth" in fault
+    site.sub.server(usages=[cmc_ra, ExtendedKeyUsageOID.SERVER_AUTH]).write(site.folder, "server")
+    assert site.faults() == []
+    site.sub.server(usages=[]).write(site.folder, "server")  # no extended key usage: good for any
+    assert site.faults() == []
+
+
+def test_agent_certificate_for_other_uses(site: Site) -> None:
+    site.ca.client("CN=agent", usages=[ExtendedKeyUsageOID.SERVER_AUTH]).write(site.folder, "agent")
+    (fault,) = site.faults()
+    assert fault.startswith("ca[1].agent_cert: ")
+    assert "clientAuth" in fault
+
+
+def test_chain_in_the_wrong_order(site: Site) -> None:
+    server = site.sub.server()
+    server.write(site.folder, "server")
+    site.certificate("server.pem", server.certificate, site.ca.certificate, site.sub.certificate)
+    assert [fault for fault in site.faults() if "the chain breaks: CN=localhost was not issued by CN=Root" in fault]
+
+
+def test_same_name_is_not_the_same_ca(site: Site) -> None:
+    impostor = pki.root("CN=Root")
+    site.certificate("chain.pem", impostor.certificate)
+    (fault,) = site.faults(CONFIG.replace('chain = "ca.pem"', 'chain = "chain.pem"'))
+    assert fault.startswith("ca[0].chain: the chain breaks: CN=Sub was not issued by CN=Root")
+
+
+def test_file_ca_without_its_root(site: Site) -> None:
+    (fault,) = site.faults(CONFIG.replace('chain = "ca.pem"\n', ""))
+    assert fault == "ca[0].cert: the chain does not reach a root: add the certificate of CN=Root"
+
+
+def test_file_ca_that_is_none(site: Site) -> None:
+    leaf = site.ca.client("CN=leaf")
+    site.certificate("sub.pem", leaf.certificate)
+    site.file("sub-key.pem").write_bytes(pki.key_pem(leaf.key))
+    (fault,) = site.faults()
+    assert fault == "ca[0].cert: CN=leaf is not the certificate of a CA (basicConstraints)"
+
+
+def test_file_ca_that_may_not_sign(site: Site) -> None:
+    usage = pki._key_usage(digital_signature=True)
+    constraints = x509.BasicConstraints(ca=True, path_length=None)
+    site.certificate(
+        "sub.pem", site.ca.certify(site.sub.key, "CN=Sub", extensions=[(constraints, True), (usage, True)])
+    )
+    (fault,) = site.faults()
+    assert fault == "ca[0].cert: the CA certificate CN=Sub may not sign certificates: its key usage lacks keyCertSign"
+
+
+def test_trust_anchor_that_is_no_ca(site: Site) -> None:
+    site.certificate("other.pem", site.other.certificate, site.other.client("CN=leaf").certificate)
+    found = site.faults()
+    assert "tls.client_auth.trust_anchors: CN=leaf is not the certificate of a CA (basicConstraints)" in found
+
+
+def test_every_trust_anchor_needs_a_crl_if_there_is_one(site: Site) -> None:
+    site.crls(site.ca.crl())
+    (fault,) = site.faults()
+    assert fault.startswith("tls.client_auth.crl: there is no CRL of CN=Other")
+    assert site.faults(CONFIG.replace('crl = "crl.pem"', "crl = []")) == []
+
+
+def test_crl_that_is_past(site: Site) -> None:
+    site.crls(site.ca.crl(next_update=PAST), site.other.crl(last_update=FUTURE, next_update=FUTURE + DAY))
+    late, early = site.faults()
+    assert late.startswith("tls.client_auth.crl: the CRL of CN=Root was to be renewed by ")
+    assert early.startswith("tls.client_auth.crl: the CRL of CN=Other is not valid before ")
+
+
+def test_crl_of_a_stranger(site: Site) -> None:
+    site.crls(site.ca.crl(), site.other.crl(), pki.root("CN=Stranger").crl())
+    (fault,) = site.faults()
+    assert fault.startswith("tls.client_auth.crl: the CRL of CN=Stranger is from none of the CAs")
+
+
+def test_forged_crl(site: Site) -> None:
+    site.crls(site.ca.crl(), pki.root("CN=Other").crl())
+    (fault,) = site.faults()
+    assert fault == "tls.client_auth.crl: the CRL of CN=Other does not carry that CA's signature"
+
+
+def test_users(site: Site) -> None:
+    site.file("users").write_text("alice:$apr1$x$y\nbob\n")
+    first, second = site.faults()
+    assert first.startswith(f"est.users: {site.file('users')}, line 1: the hash is Apache's MD5 (apr1)")
+    assert second.startswith(f"est.users: {site.file('users')}, line 2: expected NAME:HASH")
+    site.file("users").write_bytes(b"\xff")
+    (fault,) = site.faults()
+    assert "not UTF-8" in fault
