@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kipuka.errors import Kind, KipukaError
 from kipuka.web.answers import Answer, text
 
@@ -27,11 +29,12 @@ _LATER = {Kind.UNREACHABLE, Kind.BUSY, Kind.NO_ANSWER}
 REALM = "kipuka"
 
 
-def refusal(error: KipukaError, retry_after: int, reference: str = "") -> Answer:
+def refusal(error: KipukaError, retry_after: int, reference: str = "", *, bare_challenge: bool = False) -> Answer:
     """The answer for an error.
 
     :param retry_after: seconds, sent as a number: a date is zero to strongSwan.
     :param reference: what the log and the audit call this refusal; empty leaves it out.
+    :param bare_challenge: leaves the body of a 401 out, see :func:`kipuka.web.authentication.wants_bare_challenge`.
     """
     headers: list[tuple[str, str]] = []
     if error.kind in _LATER:
@@ -39,4 +42,6 @@ def refusal(error: KipukaError, retry_after: int, reference: str = "") -> Answer
     if error.kind is Kind.UNAUTHENTICATED:
         headers.append(("WWW-Authenticate", f'Basic realm="{REALM}", charset="UTF-8"'))
     sentence = f"{error.text} (reference {reference})" if reference else error.text
-    return text(_STATUS[error.kind], sentence, *headers)
+    answer = text(_STATUS[error.kind], sentence, *headers)
+    bare = bare_challenge and error.kind is Kind.UNAUTHENTICATED
+    return replace(answer, body=b"") if bare else answer
