@@ -7,12 +7,13 @@ from datetime import datetime
 from functools import cache
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IReactorSocket, IReactorThreads, IReactorTime
+from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.http import Request
 
+from kipuka import service
 from kipuka.access import checks
 from kipuka.access.policy import Credential, Policy
 from kipuka.access.users import Users
@@ -26,7 +27,6 @@ from kipuka.enrollment.registration import Registration
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
 from kipuka.observe import audit
-from kipuka.service import EstService
 from kipuka.sockets import open_all
 from kipuka.tls.client import ClientPolicy
 from kipuka.tls.server import ClientCertificates, RefusedCertificate, ServerConnections, ServerMaterial
@@ -42,13 +42,13 @@ Ask = Callable[[str], str]
 _access = Logger("kipuka.access")
 
 
-class Reactor(IReactorTime, IReactorSocket, IReactorThreads):
+class Reactor(service.Reactor, IReactorThreads):
     """What kipuka needs of a reactor."""
 
 
 def assemble(
     config: model.Config, reactor: Reactor, environ: Mapping[str, str], ask: Ask | None, now: datetime
-) -> EstService:
+) -> service.EstService:
     """Build the service.
 
     :param ask: asks a person for a passphrase; None when nobody is there.
@@ -71,7 +71,7 @@ def assemble(
     secured = TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=reactor)
     limited = ConnectionLimit(secured, server.max_connections, server.max_connections_per_address)
     sockets = open_all(server.listen, environ)
-    return EstService(reactor, sockets, limited, site, list(authorities.values()), server.shutdown_timeout)
+    return service.EstService(reactor, sockets, limited, site, list(authorities.values()), server.shutdown_timeout)
 
 
 def _authority(ca: model.Ca, reactor: Reactor, ask: Ask | None) -> Authority:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTime
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorSocket, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
@@ -33,7 +34,7 @@ class EstService(Service):
         self,
         reactor: Reactor,
         sockets: Sequence[socket.socket],
-        factory: ServerFactory,
+        factory: IProtocolFactory,
         site: EstSite,
         authorities: Sequence[Authority],
         patience: float,
@@ -50,7 +51,9 @@ class EstService(Service):
         """Take connections."""
         super().startService()
         for listening in self._sockets:
-            port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, self._factory)
+            port = self._reactor.adoptStreamPort(
+                listening.fileno(), listening.family, cast("ServerFactory[Any]", self._factory)
+            )
             listening.close()
             self._ports.append(port)
             address = port.getHost()

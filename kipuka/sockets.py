@@ -34,7 +34,7 @@ def open_all(addresses: Sequence[ListenAddress], environ: Mapping[str, str]) -> 
             each.close()
         raise
     for each in opened:
-        each.setblocking(False)  # the reactor accepts until there is nothing left to accept
+        each.setblocking(False)  # noqa: FBT003 - the reactor accepts until there is nothing left to accept
     return opened
 
 

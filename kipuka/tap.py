@@ -22,7 +22,7 @@ class Options(usage.Options):
     """Command line of ``twistd kipuka``."""
 
     longdesc = "Runs the kipuka EST server. `kipuka check FILE` tells what is wrong with a configuration."
-    optParameters = [["config", "c", "/etc/kipuka/kipuka.toml", "Configuration file."]]
+    optParameters = [["config", "c", "/etc/kipuka/kipuka.toml", "Configuration file."]]  # noqa: N815 - Twisted's name
 
 
 def makeService(options: Options) -> IService:

@@ -1,7 +1,8 @@
 """What every CA implements, and the small optional capabilities some of them have.
 
 A CA that is asked for something either answers with one of the values below or raises
-:class:`kipuka.errors.AuthorityError`, whose kind tells a refusal from trouble, and "certainly not sent" from "answer lost".
+:class:`kipuka.errors.AuthorityError`. Its kind tells a refusal from trouble, and "certainly not sent" from "answer
+lost".
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Names:
 class EnrollmentRequest:
     """One certificate asked for, after every check of kipuka's own has passed.
 
-    :param csr: the PKCS#10 request, byte for byte as the client sent it (RFC 5272 §7: an RA does not change it).
+    :param csr: the PKCS#10 request as the client sent it: an RA does not change it (RFC 5272 §7).
     :param profile: the CA's certificate profile; None means the CA's own default.
     :param requestor: who asks, in words for the CA's operators.
     :param names: set when the certificate is to carry other names than the CSR.

@@ -25,6 +25,8 @@ _TLS12_SUITES = (
     b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
 
+_HTTP1 = b"http/1.1"
+
 
 class ClientCertificates(Enum):
     """Whether a client shows a certificate: ``[tls.client_auth] mode``."""
@@ -112,17 +114,13 @@ def server_context(material: ServerMaterial) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(b"kipuka")
     context.use_certificate(material.chain[0])
-    context.use_privatekey(material.key)
+    context.use_privatekey(material.key)  # type: ignore[arg-type]  # the type grows with cryptography; OpenSSL decides
     context.check_privatekey()
     for certificate in material.chain[1:]:
         if certificate.subject != certificate.issuer:
             context.add_extra_chain_cert(certificate)
-    context.set_alpn_select_callback(_only_http1)
+    context.set_alpn_select_callback(lambda _, offered: _HTTP1 if _HTTP1 in offered else SSL.NO_OVERLAPPING_PROTOCOLS)
     return context
-
-
-def _only_http1(_connection: SSL.Connection, offered: list[bytes]) -> object:
-    return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 
 @implementer(IOpenSSLServerConnectionCreator)

@@ -64,11 +64,11 @@ def prepare(request: Request, answer: Answer) -> bytes:
     """Put status and header fields on the request; what is returned is the body to write."""
     kept = [(name, request.responseHeaders.getRawHeaders(name)) for name in ("Date", "Connection")]
     request.setResponseCode(answer.status, reason(answer.status))
-    for name, _ in list(request.responseHeaders.getAllRawHeaders()):
-        request.responseHeaders.removeHeader(name)
+    for present, _ in list(request.responseHeaders.getAllRawHeaders()):
+        request.responseHeaders.removeHeader(present)
     for name, value in [*fields(answer), ("Server", "kipuka")]:
         request.responseHeaders.addRawHeader(name, value)
     for name, values in kept:
-        if values:
-            request.responseHeaders.setRawHeaders(name, values)
+        for value in values or ():
+            request.responseHeaders.addRawHeader(name, value)
     return answer.body

@@ -74,12 +74,12 @@ class EstOperations:
         return self._answer(call, outcome)
 
     @operation(app, "fullcmc", "POST", Access.ANYBODY)
-    async def full_cmc(self, call: Call) -> Answer:
+    async def full_cmc(self, _call: Call) -> Answer:
         """Not offered (RFC 7030 §4.3.2 gives clients this answer to expect)."""
         raise RequestError(Kind.NOT_OFFERED, "Full CMC is not offered here: use simpleenroll.")
 
     @operation(app, "serverkeygen", "POST", Access.ANYBODY)
-    async def server_key_generation(self, call: Call) -> Answer:
+    async def server_key_generation(self, _call: Call) -> Answer:
         """Not offered."""
         raise RequestError(Kind.NOT_OFFERED, "Keys are not generated here: make one and use simpleenroll.")
 

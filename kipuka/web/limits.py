@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IAddress, IDelayedCall
-from twisted.internet.protocol import Protocol
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory, ITCPTransport
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from kipuka.web.answers import Answer, fields, reason, text
-
-if TYPE_CHECKING:
-    from twisted.internet.protocol import ServerFactory
 
 LINGER = 5
 """Seconds in which a refused client may read the refusal before its connection is cut."""
@@ -101,7 +97,7 @@ class LimitedChannel(HTTPChannel):
             self.refused = True
             self.loseConnection()
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget the clocks and tell the site."""
         self._set_deadline(None)
         if self._cut is not None and self._cut.active():
@@ -127,7 +123,8 @@ class LimitedChannel(HTTPChannel):
         head = b"HTTP/1.1 %d %s\r\n" % (answer.status, reason(answer.status))
         for name, value in [*fields(answer), ("Connection", "close")]:
             head += f"{name}: {value}\r\n".encode("ascii")
-        self.transport.write(head + b"\r\n" + answer.body)
+        if self.transport is not None:
+            self.transport.write(head + b"\r\n" + answer.body)
         self.loseConnection()
 
     def loseConnection(self) -> None:
@@ -140,7 +137,7 @@ class LimitedChannel(HTTPChannel):
         """Cut the connection without another word."""
         self._cut = None
         if self.transport is not None:
-            self.transport.abortConnection()
+            ITCPTransport(self.transport).abortConnection()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(text(400, "This is not a well-formed HTTP/1.1 request."))
@@ -193,7 +190,7 @@ class _Counted(ProtocolWrapper):
     host = ""
 
 
-class ConnectionLimit(WrappingFactory):
+class ConnectionLimit(WrappingFactory):  # type: ignore[type-arg]  # Debian 13's Twisted has no generic class
     """Closes connections beyond a number, overall and for one address, before their TLS handshake costs anything.
 
     :param wrapped: what the accepted connections are for.
@@ -201,23 +198,20 @@ class ConnectionLimit(WrappingFactory):
     :param per_address: connections at a time from one IP address.
     """
 
-    protocol = _Counted
-
-    def __init__(self, wrapped: ServerFactory, overall: int, per_address: int) -> None:
+    def __init__(self, wrapped: IProtocolFactory, overall: int, per_address: int) -> None:
         super().__init__(wrapped)
         self._overall = overall
         self._per_address = per_address
         self._count: Counter[str] = Counter()
 
-    def buildProtocol(self, addr: IAddress) -> Protocol | None:
-        """Accept, or return None and Twisted closes the socket."""
+    def buildProtocol(self, addr: IAddress | None) -> _Counted | None:  # type: ignore[override]
+        """Accept, or return None and Twisted closes the socket (its WrappingFactory forgets that None is allowed)."""
         host = str(getattr(addr, "host", addr))
         if self._count.total() >= self._overall or self._count[host] >= self._per_address:
             return None
-        counted = super().buildProtocol(addr)
-        if isinstance(counted, _Counted):
-            counted.host = host
-            self._count[host] += 1
+        counted = _Counted(self, self.wrappedFactory.buildProtocol(addr))
+        counted.host = host
+        self._count[host] += 1
         return counted
 
     def unregisterProtocol(self, p: ProtocolWrapper) -> None:

@@ -11,13 +11,14 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
+from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from kipuka.access.identity import Caller
@@ -26,7 +27,7 @@ from kipuka.enrollment.registration import Registration
 from kipuka.errors import Kind, KipukaError, RequestError
 from kipuka.web import session
 from kipuka.web.answers import Answer, prepare, text
-from kipuka.web.authentication import Passwords, basic_credentials
+from kipuka.web.authentication import Passwords, basic_credentials, wants_bare_challenge
 from kipuka.web.errors import refusal
 
 _log = Logger("kipuka.est")
@@ -140,7 +141,7 @@ class Gate:
         try:
             label = self._labels.get(name)
             if label is None:
-                raise RequestError(Kind.NOT_FOUND, "There is no such label here: check the address.")
+                raise RequestError(Kind.NOT_FOUND, "There is no such label here: check the address.")  # noqa: TRY301
             caller = Caller(session.client_certificate(request), None, str(facts["address"]))
             if access is Access.ADMITTED:
                 caller = await self._authenticate(request, label.policy, caller)
@@ -157,7 +158,8 @@ class Gate:
                 self._audit("enrollment", facts)
             return answer
         self._audit("refusal", facts | {"kind": error.kind.value, "text": error.text, "cause": error.cause or None})
-        return refusal(error, self._retry_after, str(facts["reference"]))
+        bare = wants_bare_challenge(request)
+        return refusal(error, self._retry_after, str(facts["reference"]), bare_challenge=bare)
 
     async def _authenticate(self, request: Request, policy: Policy, caller: Caller) -> Caller:
         """Check the password, if one is shown and the label uses them."""
@@ -190,15 +192,16 @@ def operation(app: Klein, name: str, method: str, access: Access) -> Callable[[O
 def plain_errors(app: Klein) -> None:
     """Answer in plain text where no operation is reached (RFC 7030 §4.2.3)."""
 
-    def wrong_method(_self: object, request: Request, failure: Failure) -> bytes:
+    @app.handle_errors(MethodNotAllowed)
+    def wrong_method(self: Any, request: IRequest, failure: Failure) -> bytes:  # noqa: ARG001 - Klein's
         allowed = sorted(set(getattr(failure.value, "valid_methods", None) or ()))
         return prepare(
-            request,
+            cast("Request", request),
             text(405, f"Use {' or '.join(allowed)} at this address.", ("Allow", ", ".join(allowed))),
         )
 
-    def nothing_here(_self: object, request: Request, _failure: Failure) -> bytes:
-        return prepare(request, text(404, "There is nothing here: EST operations are below /.well-known/est/."))
-
-    app.handle_errors(MethodNotAllowed)(wrong_method)
-    app.handle_errors(HTTPException)(nothing_here)
+    @app.handle_errors(HTTPException)
+    def nothing_here(self: Any, request: IRequest, failure: Failure) -> bytes:  # noqa: ARG001 - Klein's
+        return prepare(
+            cast("Request", request), text(404, "There is nothing here: EST operations are below /.well-known/est/.")
+        )

@@ -9,7 +9,6 @@ from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HttpRequest
@@ -30,6 +29,7 @@ class LimitedRequest(Request):
     """A request whose body is bounded and whose failures are told in plain text (RFC 7030 §4.2.3)."""
 
     channel: LimitedChannel
+    _received = 0
 
     def gotLength(self, length: int | None) -> None:  # noqa: ARG002 - Twisted's signature
         """Keep the body in memory: it is bounded, and Twisted would spool a chunked one to disk."""
@@ -39,9 +39,10 @@ class LimitedRequest(Request):
         """Count what arrives; a chunked body announces no length."""
         if self.channel.refused:
             return
-        if self.content.tell() + len(data) > self.channel.limits.body:
+        if self._received + len(data) > self.channel.limits.body:
             self.channel.refuse(self.channel.too_large())
             return
+        self._received += len(data)
         super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
@@ -73,8 +74,8 @@ class EstSite(Site):
     :param observe: called with each finished request, for the access log.
     """
 
-    protocol = LimitedChannel
-    requestFactory = LimitedRequest
+    protocol = LimitedChannel  # type: ignore[assignment]  # declared for the class that also speaks HTTP/2
+    requestFactory = LimitedRequest  # noqa: N815 - Twisted's name
 
     def __init__(
         self, resource: IResource, reactor: IReactorTime, limits: Limits, observe: Callable[[HttpRequest], None]
@@ -85,7 +86,7 @@ class EstSite(Site):
         self._channels: set[LimitedChannel] = set()
         self._drained: Deferred[None] | None = None
 
-    def buildProtocol(self, addr: IAddress) -> Protocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> LimitedChannel:  # type: ignore[override]
         """Give the connection its limits."""
         channel = cast("LimitedChannel", super().buildProtocol(addr))
         channel.limits = self._limits

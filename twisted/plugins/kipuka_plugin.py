@@ -2,4 +2,6 @@
 
 from twisted.application.service import ServiceMaker
 
-kipuka = ServiceMaker("kipuka", "kipuka.tap", "EST registration authority (RFC 7030)", "kipuka")
+kipuka = ServiceMaker(  # type: ignore[no-untyped-call]
+    "kipuka", "kipuka.tap", "EST registration authority (RFC 7030)", "kipuka"
+)
