@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import AttributeOID
 from pyasn1.codec.der import decoder
-from pyasn1.type import namedtype, tag, univ
 
 from kipuka.errors import Kind, RequestError
+from kipuka.est import der as elements
 from kipuka.est import keys, subject_change
 from kipuka.est.subject_change import SubjectChange
 
@@ -117,7 +117,7 @@ def _load(der: bytes) -> x509.CertificateSigningRequest:
                 "The attributes of the request are not sorted as DER demands: leave the challengePassword out,"
                 " or make the request with another program."
             ) from None
-        _, rest = decoder.decode(der, asn1Spec=univ.Any())
+        _, rest = elements.first(der)
         if not rest:
             raise
         x509.load_der_x509_csr(der[: -len(rest)])
@@ -147,32 +147,28 @@ def _attributes(request: x509.CertificateSigningRequest) -> dict[x509.ObjectIden
 
     An attribute that occurs twice is refused: the CA behind might look at the other one.
     """
-    # cryptography is quick to count them and to see that each has one value, but does not give the value's tag.
-    with _library("The attributes of the request cannot be read: each must have exactly one value."):
-        types = [attribute.oid for attribute in request.attributes]
-    if len(types) > MAX_ATTRIBUTES:
-        raise _malformed(f"The request has {len(types)} attributes: send at most {MAX_ATTRIBUTES}.")
-    for oid in types:
-        if types.count(oid) > 1:
-            name = _ATTRIBUTE_NAMES.get(oid, oid.dotted_string)
-            raise _malformed(f"The attribute {name} occurs more than once: send it once.")
-    if _EXTENSION_REQUEST in types and _MICROSOFT_EXTENSIONS in types:
+    # Not cryptography's view: it does not give the type of a value, and version 43 panics when there is no value.
+    attributes: dict[x509.ObjectIdentifier, bytes] = {}
+    with _library(f"The attributes of the request cannot be read: send at most {MAX_ATTRIBUTES}, each with one value."):
+        *_, field = elements.parts(request.tbs_certrequest_bytes, elements.SEQUENCE, at_most=4)
+        for attribute in elements.parts(field, elements.CONTEXT_0, at_most=MAX_ATTRIBUTES):
+            type_, values = elements.parts(attribute, elements.SEQUENCE, at_most=2)
+            (value,) = elements.parts(values, elements.SET, at_most=1)
+            oid = x509.ObjectIdentifier(str(decoder.decode(type_)[0]))
+            if oid in attributes:
+                name = _ATTRIBUTE_NAMES.get(oid, oid.dotted_string)
+                raise _malformed(f"The attribute {name} occurs more than once: send it once.")
+            attributes[oid] = value
+    if _EXTENSION_REQUEST in attributes and _MICROSOFT_EXTENSIONS in attributes:
         raise _malformed("The request asks for extensions in two attributes: put them all into one extensionRequest.")
-    if not types:
-        return {}
-    with _library("The attributes of the request cannot be read: encode them as DER."):
-        info, _ = decoder.decode(request.tbs_certrequest_bytes, asn1Spec=_REQUEST_INFO)
-        return {
-            x509.ObjectIdentifier(str(attribute["type"])): bytes(attribute["values"][0])
-            for attribute in info["attributes"]
-        }
+    return attributes
 
 
 def _challenge_password(value: bytes) -> str:
     with _library("The challengePassword cannot be read: send it as PrintableString or UTF8String."):
-        string, _ = decoder.decode(value)
-        octets = bytes(string)
-        password = octets.decode(_CODECS[value[0]])
+        codec = _CODECS[value[0]]
+        octets = elements.content(value)
+        password = octets.decode(codec)
     if len(octets) > MAX_CHALLENGE_PASSWORD:
         raise _malformed(f"The challengePassword has {len(octets)} bytes: send at most {MAX_CHALLENGE_PASSWORD}.")
     # Some clients take it from a line of text together with the line's end.
@@ -208,28 +204,6 @@ def _names(request: x509.CertificateSigningRequest) -> tuple[x509.Name, x509.Sub
     return subject, alternative
 
 
-_ATTRIBUTE = univ.Sequence(
-    componentType=namedtype.NamedTypes(
-        namedtype.NamedType("type", univ.ObjectIdentifier()),
-        namedtype.NamedType("values", univ.SetOf(componentType=univ.Any())),
-    )
-)
-# Everything but the attributes is cryptography's business and stays closed here.
-_REQUEST_INFO = univ.Sequence(
-    componentType=namedtype.NamedTypes(
-        namedtype.NamedType("version", univ.Integer()),
-        namedtype.NamedType("subject", univ.Any()),
-        namedtype.NamedType("subjectPKInfo", univ.Any()),
-        namedtype.NamedType(
-            "attributes",
-            univ.SetOf(componentType=_ATTRIBUTE).subtype(
-                implicitTag=tag.Tag(tag.tagClassContext, tag.tagFormatConstructed, 0)
-            ),
-        ),
-    )
-)
-
-
 @contextmanager
 def _library(text: str) -> Iterator[None]:
     """Turn whatever a library says about the client's bytes into MALFORMED with our text.
@@ -246,6 +220,11 @@ def _library(text: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise _malformed(text, _cause(error)) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        # A panic in cryptography's Rust, which pyo3 keeps out of Exception; no class of it can be imported.
+        raise _malformed(text, "cryptography panicked") from error
 
 
 def _cause(error: Exception) -> str:

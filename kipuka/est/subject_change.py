@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cryptography import x509
-from pyasn1.codec.der import decoder
-from pyasn1.type import namedtype, univ
+
+from kipuka.est import der
 
 OID = x509.ObjectIdentifier("1.3.6.1.5.5.7.7.36")
 
@@ -34,63 +34,42 @@ def carrier(value: bytes, public_key_info: bytes) -> x509.CertificateSigningRequ
 
     :param value: DER of the attribute's value.
     :param public_key_info: DER of any SubjectPublicKeyInfo.
-    :raises Exception: of this module's libraries or ValueError, when the value is not a ChangeSubjectName.
+    :raises ValueError: when the value is not a ChangeSubjectName; cryptography has more errors for bad names.
     """
-    fields, rest = decoder.decode(value, asn1Spec=_FIELDS)
-    if rest:
-        raise ValueError("bytes after the attribute's value")
-    name, alternative = _sort([bytes(element) for element in fields.values() if element.isValue])
+    name, alternative = _sort(der.parts(value, der.SEQUENCE, at_most=2))
     attributes = b""
     if alternative is not None:
-        extension = _element(_SEQUENCE, _SUBJECT_ALT_NAME, _element(_OCTET_STRING, alternative))
-        attributes = _element(_SEQUENCE, _EXTENSION_REQUEST, _element(_SET, _element(_SEQUENCE, extension)))
-    info = _element(_SEQUENCE, _VERSION_1, name, public_key_info, _element(_CONTEXT_0, attributes))
-    return x509.load_der_x509_csr(_element(_SEQUENCE, info, _ED25519, _NO_SIGNATURE))
+        extension = der.wrap(der.SEQUENCE, _SUBJECT_ALT_NAME, der.wrap(der.OCTET_STRING, alternative))
+        extensions = der.wrap(der.SEQUENCE, extension)
+        attributes = der.wrap(der.SEQUENCE, _EXTENSION_REQUEST, der.wrap(der.SET, extensions))
+    info = der.wrap(der.SEQUENCE, _VERSION_1, name, public_key_info, der.wrap(der.CONTEXT_0, attributes))
+    return x509.load_der_x509_csr(der.wrap(der.SEQUENCE, info, _ED25519, _NO_SIGNATURE))
 
 
 def _sort(elements: list[bytes]) -> tuple[bytes, bytes | None]:
     """Tell the Name from the GeneralNames; the second is returned as an untagged SEQUENCE.
 
-    :raises ValueError: when the elements are something else, or stand in the other order.
+    :raises ValueError: when there is neither, something else, or the other order.
     """
     name: bytes | None = None
     alternative: bytes | None = None
     for element in elements:
-        content = _content(element)
-        holds_sets = not content or content[0] == _SET
-        if element[0] == _SEQUENCE and holds_sets and name is None and alternative is None:
+        content = der.content(element)
+        holds_sets = not content or content[0] == der.SET
+        if element[0] == der.SEQUENCE and holds_sets and name is None and alternative is None:
             name = element
-        elif element[0] in (_SEQUENCE, _CONTEXT_1) and not holds_sets and alternative is None:
-            alternative = _element(_SEQUENCE, content)
+        elif element[0] in (der.SEQUENCE, der.CONTEXT_1) and not holds_sets and alternative is None:
+            alternative = der.wrap(der.SEQUENCE, content)
         else:
             raise ValueError("neither a subject nor a subjectAlt")
+    if name is None and alternative is None:
+        raise ValueError("neither subject nor subjectAlt")
     return _EMPTY_NAME if name is None else name, alternative
 
 
-_OCTET_STRING, _SEQUENCE, _SET, _CONTEXT_0, _CONTEXT_1 = 0x04, 0x30, 0x31, 0xA0, 0xA1
 _EMPTY_NAME = bytes.fromhex("3000")
 _VERSION_1 = bytes.fromhex("020100")
 _SUBJECT_ALT_NAME = bytes.fromhex("0603551d11")
 _EXTENSION_REQUEST = bytes.fromhex("06092a864886f70d01090e")
 _ED25519 = bytes.fromhex("300506032b6570")
 _NO_SIGNATURE = bytes.fromhex("030100")
-
-_FIELDS = univ.Sequence(
-    componentType=namedtype.NamedTypes(
-        namedtype.NamedType("first", univ.Any()), namedtype.OptionalNamedType("second", univ.Any())
-    )
-)
-
-
-def _element(tag: int, *contents: bytes) -> bytes:
-    content = b"".join(contents)
-    length = len(content)
-    if length < 0x80:
-        return bytes((tag, length)) + content
-    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(octets))) + octets + content
-
-
-def _content(element: bytes) -> bytes:
-    """Return the content of an element that a decoder has accepted, so that its length is known to be right."""
-    return element[2 + (element[1] & 0x7F if element[1] & 0x80 else 0) :]
