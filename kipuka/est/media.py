@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable
 
 from kipuka.errors import Kind, RequestError
 
@@ -15,6 +16,9 @@ CSR_ATTRIBUTES = "application/csrattrs"
 
 LINE_WRAPS: dict[str | int, int | None] = {"none": None, 64: 64, 76: 76}
 """The values of ``line_wrap`` that fix a form, and the characters per line they mean; ``"auto"`` is the other value."""
+
+_STRONGSWAN_FIELDS = frozenset({b"host", b"authorization", b"content-type", b"content-length"})
+"""All that strongSwan's ``pki`` ever sends (5.9.8 and later)."""
 
 _SPACE = b"\r\n \t"
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
@@ -80,17 +84,19 @@ def encode_base64(der: bytes, wrap: int | None) -> bytes:
     return b"".join(text[start : start + wrap] + b"\n" for start in range(0, len(text), wrap)) or b"\n"
 
 
-def wrap_for(user_agent_present: bool, accept_present: bool, configured: str | int) -> int | None:  # noqa: FBT001
+def wrap_for(field_names: Iterable[bytes], configured: str | int) -> int | None:
     """Choose the line length that this client can read; None is a single line.
 
-    libest loses data when lines are longer than 1023 characters, and strongSwan fails on any LF inside the text. They
-    are told apart by strongSwan sending neither User-Agent nor Accept. The label's ``line_wrap`` may fix one form.
+    libest loses data when lines are longer than 1023 characters. Bouncy Castle leaves the last LF unread, and fails for
+    it, when a single line has a multiple of 1024 characters. strongSwan fails on any LF inside the text; it is known by
+    how little it sends. The label's ``line_wrap`` may fix one form.
 
+    :param field_names: of the request's header, in any case.
     :param configured: ``"auto"`` or a key of :data:`LINE_WRAPS`.
     """
     if configured != "auto":
         return LINE_WRAPS[configured]
-    return 64 if user_agent_present or accept_present else None
+    return None if _STRONGSWAN_FIELDS.issuperset(name.lower() for name in field_names) else 64
 
 
 def _essence(value: str) -> str:

@@ -118,5 +118,4 @@ def _names(wanted: CertificationRequest) -> Names | None:
 
 
 def _wrap(call: Call) -> int | None:
-    headers = call.request.requestHeaders
-    return media.wrap_for(headers.hasHeader(b"user-agent"), headers.hasHeader(b"accept"), call.label.wrap)
+    return media.wrap_for((name for name, _ in call.request.requestHeaders.getAllRawHeaders()), call.label.wrap)

@@ -115,21 +115,23 @@ def test_enc_09_a_width_must_be_a_multiple_of_four() -> None:
 
 
 @pytest.mark.parametrize(
-    ("user_agent", "accept", "configured", "wrap"),
+    ("field_names", "configured", "wrap"),
     [
-        (False, False, "auto", None),
-        (True, False, "auto", 64),
-        (False, True, "auto", 64),
-        (True, True, "auto", 64),
-        (True, True, "none", None),
-        (False, False, 64, 64),
-        (False, False, 76, 76),
+        ([b"Host"], "auto", None),
+        ([b"Host", b"Authorization", b"Content-Type", b"Content-Length"], "auto", None),
+        ([b"HOST", b"content-type"], "auto", None),
+        ([b"Host", b"User-Agent"], "auto", 64),
+        ([b"Host", b"Accept"], "auto", 64),
+        ([b"Connection", b"Host"], "auto", 64),
+        ([b"Host", b"User-Agent"], "none", None),
+        ([b"Host"], 64, 64),
+        ([b"Host"], 76, 76),
     ],
 )
-def test_trap_t02_line_length_by_client_or_by_label(
-    user_agent: bool, accept: bool, configured: str | int, wrap: int | None
+def test_trap_t02_t10_line_length_by_client_or_by_label(
+    field_names: list[bytes], configured: str | int, wrap: int | None
 ) -> None:
-    assert media.wrap_for(user_agent, accept, configured) == wrap
+    assert media.wrap_for(field_names, configured) == wrap
 
 
 @given(st.binary(min_size=1), st.sampled_from([None, 64, 76]), st.data())
