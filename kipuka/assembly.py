@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 
@@ -107,13 +108,16 @@ def _authority(ca: model.Ca, reactor: Reactor, ask: Ask | None) -> Authority:
 def _labels(config: model.Config, authorities: Mapping[str, Authority], users: Users | None) -> dict[str | None, Label]:
     if not config.est.enabled:
         return {}
+    labels = {each.name: _label(each, config, authorities, users) for each in config.est.label}
+    if config.est.default_label is not None:
+        return {None: replace(labels[config.est.default_label], name=None)} | labels
     unlabelled = Label(
         None,
         Policy(_ways(model.DEFAULT_AUTH, users)),
         Registration(authorities[config.default_ca], None),
         offers_attributes=config.est.csrattrs,
     )
-    return {None: unlabelled} | {each.name: _label(each, config, authorities, users) for each in config.est.label}
+    return {None: unlabelled} | labels
 
 
 def _label(
@@ -135,6 +139,8 @@ def _checks(label: model.Label) -> Iterator[checks.Check]:
         yield checks.allow(label.allow)
     if label.subject_pattern is not None:
         yield checks.subject_pattern(label.subject_pattern)
+    if label.san_pattern is not None:
+        yield checks.san_pattern(label.san_pattern)
     if label.allowed_key_types:
         yield checks.allowed_key_types(label.allowed_key_types)
     if label.require_san:

@@ -46,6 +46,32 @@ def subject_pattern(pattern: str) -> Check:
     return check
 
 
+def san_pattern(pattern: str) -> Check:
+    """Demand that every name in the SubjectAltName matches: a regular expression for the whole of ``DNS:host.example``.
+
+    The other types are written ``IP:``, ``email:``, ``URI:``, ``DN:`` (RFC 4514), ``RID:`` and ``other:`` (the type's
+    OID). ``{user}`` and ``{cn}`` as for :func:`subject_pattern`. A request without names passes.
+
+    :raises ValueError: when the pattern is not a regular expression.
+    """
+    try:
+        re.compile(_fill(pattern, "", ""))
+    except re.error as error:
+        raise ValueError(f"san_pattern is not a regular expression: {error}") from error
+
+    def check(caller: Caller, request: CertificationRequest) -> None:
+        expected = _fill(pattern, caller.user, caller.common_name)
+        for name in request.effective_alternative or ():
+            text = _general_name(name)
+            if re.fullmatch(expected, text) is None:
+                raise _refused(
+                    f'The subjectAltName "{_shown(text)}" is not one you may ask for here: use the names that the'
+                    " administrator has agreed with you."
+                )
+
+    return check
+
+
 def allowed_key_types(names: Iterable[str]) -> Check:
     """Demand a key of one of these types; see :data:`kipuka.est.keys.KEY_TYPES`.
 
@@ -113,6 +139,25 @@ def _literal(value: str | None) -> str:
     # Any attribute type without a limit of length does: only the library's escaping is wanted.
     _, _, escaped = x509.NameAttribute(NameOID.DN_QUALIFIER, value).rfc4514_string().partition("=")
     return re.escape(escaped)
+
+
+def _general_name(name: x509.GeneralName) -> str:
+    match name:
+        case x509.DNSName():
+            return f"DNS:{name.value}"
+        case x509.IPAddress():
+            return f"IP:{name.value}"
+        case x509.RFC822Name():
+            return f"email:{name.value}"
+        case x509.UniformResourceIdentifier():
+            return f"URI:{name.value}"
+        case x509.DirectoryName():
+            return f"DN:{name.value.rfc4514_string()}"
+        case x509.RegisteredID():
+            return f"RID:{name.value.dotted_string}"
+        case x509.OtherName():
+            return f"other:{name.type_id.dotted_string}"
+    return "unknown"
 
 
 def _shown(text: str) -> str:

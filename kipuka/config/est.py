@@ -23,12 +23,10 @@ from kipuka.config.fields import (
 )
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
-
-OPERATIONS = frozenset({"cacerts", "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen", "csrattrs"})
-"""RFC 7030 §3.2.2: a label must not be one of these."""
+from kipuka.est.labels import check_label_name
 
 PLACEHOLDERS = ("{user}", "{cn}")
-"""What a subject_pattern may hold besides a regular expression."""
+"""What subject_pattern and san_pattern may hold besides a regular expression."""
 
 Auth = Literal["certificate", "basic", "certificate+basic"]
 DEFAULT_AUTH: tuple[Auth, ...] = ("certificate", "basic")
@@ -36,14 +34,11 @@ DEFAULT_AUTH: tuple[Auth, ...] = ("certificate", "basic")
 
 def _label_name(value: object) -> str:
     name = text_of(value, "the label's name")
-    if name in OPERATIONS:
-        raise ValueError(f'"{name}" is an operation of EST and cannot be the name of a label (RFC 7030 section 3.2.2)')
-    if name in {".", ".."} or not re.fullmatch(r"[A-Za-z0-9._~-]{1,64}", name):
-        raise ValueError(f"a label is made of letters, digits and - _ . ~ (at most 64), found {found(name)}")
+    check_label_name(name)
     return name
 
 
-def _subject_pattern(value: object) -> str:
+def _name_pattern(value: object) -> str:
     pattern = trial = text_of(value, "a regular expression")
     for placeholder in PLACEHOLDERS:
         trial = trial.replace(placeholder, "x")
@@ -72,6 +67,10 @@ def _csr_attribute(value: object) -> str:
     return text
 
 
+NamePattern = Annotated[str, PlainValidator(_name_pattern)]
+"""A regular expression for a whole name, with placeholders."""
+
+
 class Label(Section):
     """A label: its own CA or profile, and its own rules."""
 
@@ -80,7 +79,8 @@ class Label(Section):
     dogtag_profile: ProfileName | None = None
     authority: Text | None = None
     auth: Annotated[tuple[Auth, ...], AsTuple, Field(min_length=1), Distinct] = DEFAULT_AUTH
-    subject_pattern: Annotated[str, PlainValidator(_subject_pattern)] | None = None
+    subject_pattern: NamePattern | None = None
+    san_pattern: NamePattern | None = None
     allowed_key_types: Annotated[tuple[Annotated[str, PlainValidator(_key_type)], ...], AsTuple, Distinct] = ()
     require_san: bool = False
     allow: Annotated[tuple[Annotated[str, PlainValidator(_allow)], ...], AsTuple, Field(min_length=1)] | None = None
@@ -115,6 +115,7 @@ class Est(Section):
     serverkeygen: bool = True
     csrattrs: bool = True
     default_ca: Identifier | None = None
+    default_label: Identifier | None = None
     users: FilePath | None = None
     retry_after: Duration = 30
     replay_window: Duration = 600

@@ -82,9 +82,19 @@ def _references(data: Table) -> Iterator[Fault]:
                 text = f'there is no CA "{member}"; {did_you_mean(member, list(types))}'
                 yield Fault(path_of(("ha", "group", position, "ca_ids", index)), text)
 
-    default = _table(data, "est").get("default_ca")
+    est = _table(data, "est")
+    default = est.get("default_ca")
     if isinstance(default, str) and default not in targets:
         yield Fault("est.default_ca", f'there is no CA or group "{default}"; {did_you_mean(default, targets)}')
+    cas = {
+        label["name"]: label.get("ca_id") for _, label in _tables(data, "est", "label") if _is_name(label.get("name"))
+    }
+    strict = est.get("default_label")
+    if isinstance(strict, str) and strict not in cas:
+        yield Fault("est.default_label", f'there is no label "{strict}"; {did_you_mean(strict, list(cas))}')
+    elif isinstance(strict, str) and default not in (None, cas[strict]):
+        text = f'the label "{strict}" of est.default_label has CA "{cas[strict]}"; remove this key'
+        yield Fault("est.default_ca", text)
 
     for position, label in _tables(data, "est", "label"):
         ca_id = label.get("ca_id")

@@ -10,23 +10,21 @@ from kipuka.errors import Kind, RequestError
 OPERATIONS = frozenset({"cacerts", "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen", "csrattrs"})
 """The six operations; no label may be called so."""
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]{1,64}")  # RFC 3986 §2.3
 _LONGEST = 128
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _DELIMITERS = frozenset("/\\?#%")
 
 
 def check_label_name(name: str) -> None:
-    """Check that a configured label can be a path segment, and is not taken for an operation.
+    """Check that a configured label can stand in a URL as it is, and is not taken for an operation (RFC 7030 §3.2.2).
 
     :raises ValueError: with a sentence for the administrator.
     """
     if name in OPERATIONS:
-        raise ValueError(f"{name!r} is the name of an EST operation; choose another name for the label")
-    fault = _fault(name)
-    if fault:
-        raise ValueError(f"a label name {fault}; letters, digits, '-', '_' and '.' are always safe")
-    if name != name.strip():
-        raise ValueError("a label name cannot start or end with a space")
+        raise ValueError(f'"{name}" is an operation of EST and cannot be the name of a label (RFC 7030 section 3.2.2)')
+    if name in {".", ".."} or not _UNRESERVED.fullmatch(name):
+        raise ValueError("a label is made of letters, digits and - _ . ~ (at most 64), and is not just . or ..")
 
 
 def decode_segment(segment: bytes) -> str:

@@ -6,9 +6,11 @@ deadlines here run from the first byte of a request's header, and of its body, t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory, ITCPTransport
 from twisted.internet.protocol import connectionDone
@@ -21,6 +23,7 @@ from kipuka.web.answers import Answer, fields, reason, text
 LINGER = 5
 """Seconds in which a refused client may read the refusal before its connection is cut."""
 
+_HOST = re.compile(rb"[A-Za-z0-9._~:\[\]-]{0,300}")
 _FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 
 
@@ -163,8 +166,9 @@ class LimitedChannel(HTTPChannel):
 
         if self._version not in (b"HTTP/1.1", b"HTTP/1.0"):
             return text(505, "Use HTTP/1.1.")
-        if len(values(b"Host")) != 1 and (self._version == b"HTTP/1.1" or values(b"Host")):
-            return text(400, "Send exactly one Host header field.")
+        hosts = values(b"Host")
+        if len(hosts) > 1 or (self._version == b"HTTP/1.1" and not hosts) or not all(map(_HOST.fullmatch, hosts)):
+            return text(400, "Send exactly one Host header field with the server's name.")
         coding = values(b"Transfer-Encoding")
         if coding and (self._version == b"HTTP/1.0" or [c.lower() for c in coding] != [b"chunked"]):
             return text(400, "Use Transfer-Encoding: chunked, or none, in an HTTP/1.1 request.")
@@ -190,7 +194,7 @@ class _Counted(ProtocolWrapper):
     host = ""
 
 
-class ConnectionLimit(WrappingFactory):  # type: ignore[type-arg]  # Debian 13's Twisted has no generic class
+class ConnectionLimit(WrappingFactory):
     """Closes connections beyond a number, overall and for one address, before their TLS handshake costs anything.
 
     :param wrapped: what the accepted connections are for.
@@ -209,7 +213,7 @@ class ConnectionLimit(WrappingFactory):  # type: ignore[type-arg]  # Debian 13's
         host = str(getattr(addr, "host", addr))
         if self._count.total() >= self._overall or self._count[host] >= self._per_address:
             return None
-        counted = _Counted(self, self.wrappedFactory.buildProtocol(addr))
+        counted = _Counted(cast("Any", self), self.wrappedFactory.buildProtocol(addr))
         counted.host = host
         self._count[host] += 1
         return counted

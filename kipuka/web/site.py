@@ -15,13 +15,14 @@ from twisted.web.http import Request as HttpRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from kipuka.errors import RequestError
+from kipuka.est.labels import decode_segment
 from kipuka.web.answers import prepare, text
+from kipuka.web.errors import refusal
 from kipuka.web.limits import LimitedChannel, Limits
 
 _log = Logger("kipuka.web")
 
-# An encoded slash, NUL or dot would name another path after decoding than before; nothing of EST's needs them.
-_DISGUISED = re.compile(rb"%(2f|5c|2e|00)", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"^https?://[^/]*", re.IGNORECASE)
 
 
@@ -52,9 +53,12 @@ class LimitedRequest(Request):
         super().requestReceived(command, _ABSOLUTE.sub(b"", path, count=1) or b"/", version)
 
     def process(self) -> None:
-        """Refuse disguised paths before anything is decoded."""
-        if _DISGUISED.search(self.path) or not self.path.startswith(b"/"):
-            self.write(prepare(self, text(404, "There is nothing here: check the address.")))
+        """Refuse disguised paths: decoded, their segments would be others than they look."""
+        try:
+            for segment in self.path[1:].split(b"/"):
+                decode_segment(segment)
+        except RequestError as error:
+            self.write(prepare(self, refusal(error, retry_after=0)))
             self.finish()
             return
         super().process()

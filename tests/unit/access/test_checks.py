@@ -202,3 +202,41 @@ def test_wrong_allow_patterns_are_refused_when_the_check_is_made(pattern: str) -
 
 def test_err_04_a_long_caller_is_shown_bounded() -> None:
     assert not passes(checks.allow(["user:bob"]), caller("é\n" * 5000), request("CN=dev1"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names", "good"),
+    [
+        (r"DNS:[a-z]+\.example", ["a.example", "b.example"], True),
+        (r"DNS:[a-z]+\.example", ["a.example", "b.example.org"], False),
+        (r"DNS:[a-z]+\.example", ["192.0.2.1"], False),
+        (r"DNS:[a-z]+\.example|IP:192\.0\.2\.\d+", ["a.example", "192.0.2.1"], True),
+        (r"DNS:x", [], True),
+        (r"DNS:{user}\.example", ["alice.example"], True),
+        (r"DNS:{user}\.example", ["bob.example"], False),
+        (r"DNS:{cn}\.example", ["dev1.example"], False),
+    ],
+)
+def test_auth_12_every_alternative_name_must_match(pattern: str, names: list[str], good: bool) -> None:
+    assert passes(checks.san_pattern(pattern), ALICE, request("CN=x", *names)) is good
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (x509.RFC822Name("a@b.example"), "email:a@b.example"),
+        (x509.UniformResourceIdentifier("urn:x"), "URI:urn:x"),
+        (x509.DirectoryName(pki.name("CN=a,O=b")), "DN:CN=a,O=b"),
+        (x509.RegisteredID(x509.ObjectIdentifier("1.2.3")), "RID:1.2.3"),
+        (x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x01x"), "other:1.3.6.1.4.1.311.20.2.3"),
+    ],
+)
+def test_auth_12_names_of_every_type_have_a_text(name: x509.GeneralName, text: str) -> None:
+    wanted = CertificationRequest.decode(pki.csr(KEY, "CN=x", pki.san(name)).public_bytes(Encoding.DER))
+    assert passes(checks.san_pattern(re.escape(text)), ALICE, wanted)
+    assert not passes(checks.san_pattern(re.escape(text) + "."), ALICE, wanted)
+
+
+def test_a_broken_san_pattern_is_refused_when_it_is_made() -> None:
+    with pytest.raises(ValueError, match="san_pattern"):
+        checks.san_pattern("DNS:(")

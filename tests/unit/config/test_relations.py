@@ -68,6 +68,18 @@ def test_label_needs_a_known_ca() -> None:
     assert fault == 'est.label[0].ca_id: there is no CA or group "locla"; did you mean "local"?'
 
 
+def test_default_label() -> None:
+    label = '[[est.label]]\nname = "strict"\nca_id = "local"\n'
+    est = parse(MINIMAL + 'default_label = "strict"\n' + label, HERE).est
+    assert est.default_label == "strict"
+    (fault,) = faults(MINIMAL + 'default_label = "strct"\n' + label)
+    assert fault.startswith('est.default_label: there is no label "strct"')
+    both = 'default_label = "strict"\ndefault_ca = "local"\n'
+    assert parse(MINIMAL + both + label, HERE).default_ca == "local"
+    (fault,) = faults(TLS + FILE_CA + DOGTAG_CA + USERS + both.replace("local", "dogtag") + label)
+    assert fault == 'est.default_ca: the label "strict" of est.default_label has CA "local"; remove this key'
+
+
 def test_default_ca() -> None:
     assert parse(TLS + FILE_CA + DOGTAG_CA + USERS + 'default_ca = "dogtag"\n', HERE).default_ca == "dogtag"
     (fault,) = faults(MINIMAL + 'default_ca = "nowhere"\n')

@@ -27,17 +27,17 @@ def test_uri_06_a_label_is_not_called_like_an_operation(name: str) -> None:
         labels.check_label_name(name)
 
 
-@pytest.mark.parametrize("name", ["devices", "a", "lab-1_x.y", "Geräte", "cacerts2", "two words"])
+@pytest.mark.parametrize("name", ["devices", "a", "lab-1_x.y", "~me", "cacerts2", "..."])
 def test_uri_04_label_names(name: str) -> None:
     labels.check_label_name(name)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "a/b", "a\\b", "a%2Fb", "a?b", "a#b", "a\nb", "a\x00", "\x7f", "\u202eabc", " a", "a ", "x" * 129],
+    ["", ".", "..", "a/b", "a\\b", "a%2Fb", "a?b", "a#b", "a\nb", "a\x00", "\x7f", "Geräte", "a b", "a\n", "x" * 65],
 )
 def test_uri_08_illegal_label_names(name: str) -> None:
-    with pytest.raises(ValueError, match="label name"):
+    with pytest.raises(ValueError, match="a label is made of"):
         labels.check_label_name(name)
 
 
