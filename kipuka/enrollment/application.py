@@ -1,0 +1,51 @@
+"""When are two requests the same request? (RFC 7030 §4.2.3: a client that was told to wait sends its request again.)
+
+Not when their bytes are equal: with proof of possession every repetition carries a new signature. The same caller,
+asking for the same operation on the same label, for the same public key and the same names, asks for the same thing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from kipuka.authority.interface import EnrollmentRequest
+from kipuka.store.rows import Application
+
+
+def application(
+    request: EnrollmentRequest, *, caller: str, operation: str, label: str | None, ca_id: str
+) -> Application:
+    """Describe a request for the ledger.
+
+    :param caller: the authenticated identity; another caller with the same CSR asks for something of its own.
+    """
+    subject, alternative = _names(request)
+    public_key = request.csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    parts = (caller.encode(), operation.encode(), (label or "").encode(), public_key, subject.public_bytes(), alternative)
+    # Every part is preceded by its length, so that no two different lists of parts read the same.
+    text = b"".join(len(part).to_bytes(4) + part for part in parts)
+    return Application(
+        key=hashlib.sha256(text).hexdigest(),
+        caller=caller,
+        operation=operation,
+        label=label,
+        ca_id=ca_id,
+        profile=request.profile,
+        public_key=hashlib.sha256(public_key).hexdigest(),
+        subject=subject.rfc4514_string(),
+    )
+
+
+def _names(request: EnrollmentRequest) -> tuple[x509.Name, bytes]:
+    """The names the certificate is to carry."""
+    if request.names is not None:
+        alternative = request.names.alternative
+        return request.names.subject, b"" if alternative is None else alternative.public_bytes()
+    try:
+        san = request.csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return request.csr.subject, b""
+    return request.csr.subject, san.public_bytes()

@@ -1,0 +1,138 @@
+"""Submitting a request to its CA, once, and writing down what came of it, whoever still waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from kipuka.authority.interface import Authority, EnrollmentRequest, Issued, Outcome
+from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.states import Event
+from kipuka.errors import AuthorityError, Kind
+from kipuka.store.rows import Enrollment
+from kipuka.store.store import StoreUnavailable
+
+T = TypeVar("T")
+
+_log = Logger("kipuka.enrollment")
+
+_NOTHING_DONE = {Kind.UNREACHABLE, Kind.BUSY, Kind.MISCONFIGURED, Kind.TOO_LARGE}
+"""After these the CA certainly has not taken the request."""
+_NO = {Kind.REFUSED, Kind.INVALID}
+"""These are the CA's last word."""
+_FRESH = timedelta(seconds=5)
+"""What was not sent so long after it was written down is not sent any more: others may have given this process up."""
+_STORE_RETRY = 1.0
+
+
+class Submitter:
+    """Submits rows of one CA.
+
+    :param authority: the CA, or a pool of them.
+    """
+
+    def __init__(self, authority: Authority, ledger: Ledger) -> None:
+        self._authority = authority
+        self._ledger = ledger
+
+    def submit(self, row: Enrollment, request: EnrollmentRequest, *, last: bool) -> Deferred[Enrollment]:
+        """Take the row and submit the request, unless another takes it first; cancelling stops only the waiting.
+
+        :param last: raise when the CA cannot be reached, instead of returning the row for another try.
+        :return: the row after it.
+        :raises AuthorityError: the CA certainly did nothing, and why.
+        """
+        return shielded(self._submit(row, request, last=last))
+
+    async def _submit(self, row: Enrollment, request: EnrollmentRequest, *, last: bool) -> Enrollment:
+        ledger = self._ledger
+        taken = await ledger.happen(Event.TAKEN, row, process=ledger.process, submitted=ledger.now(), reason=None)
+        if taken is None:
+            return await self._latest(row)
+        try:
+            outcome = await self._ask(taken, request)
+        except AuthorityError as trouble:
+            _log.info("enrollment {id}: {trouble}", id=row.id, trouble=str(trouble))
+            if trouble.kind in _NO:
+                return await self._note(Event.REFUSED, taken, reason=trouble.text)
+            if trouble.kind not in _NOTHING_DONE:
+                return await self._note(Event.LOST, taken, reason=trouble.text, absent_since=None)
+            free = await self._note(Event.NOT_SENT, taken, reason=trouble.text)
+            if last or trouble.kind is not Kind.UNREACHABLE:
+                raise
+            return free
+        except Exception:
+            _log.failure("enrollment {id} failed in an unforeseen way", id=row.id)
+            return await self._note(Event.LOST, taken, absent_since=None)
+        if isinstance(outcome, Issued):
+            return await self._note(Event.GRANTED, taken, **granted(outcome))
+        return await self._note(Event.DEFERRED, taken, request_id=outcome.request_id)
+
+    async def _ask(self, taken: Enrollment, request: EnrollmentRequest) -> Outcome:
+        if taken.submitted is not None and self._ledger.now() - taken.submitted > _FRESH:
+            raise AuthorityError(Kind.UNREACHABLE, "The server is too slow at the moment: try again later.")
+        outcome = await self._authority.enroll(request)
+        if isinstance(outcome, Issued) and _key(outcome.certificate) != _key(request.csr):
+            raise AuthorityError(
+                Kind.BAD_ANSWER,
+                "The CA answered with a certificate for another key: tell the administrator.",
+                f"serial 0x{outcome.certificate.serial_number:x} does not carry the CSR's public key",
+            )
+        return outcome
+
+    async def _note(self, event: Event, row: Enrollment, **changes: Any) -> Enrollment:  # noqa: ANN401 - columns
+        """Write down what the CA said, however long the store is away: nobody else knows it."""
+        while True:
+            try:
+                noted = await self._ledger.happen(event, row, **changes)
+            except StoreUnavailable as trouble:
+                _log.warn("enrollment {id}: {event} not yet written down: {why}", id=row.id, event=event, why=trouble)
+                await self._ledger.pause(_STORE_RETRY)
+                continue
+            if noted is not None:
+                return noted
+            _log.warn("enrollment {id}: {event} came too late, the row has moved on", id=row.id, event=event.value)
+            return await self._latest(row)
+
+    async def _latest(self, row: Enrollment) -> Enrollment:
+        return await self._ledger.run(lambda: self._ledger.store.get(row.id)) or row
+
+
+def granted(outcome: Issued) -> dict[str, Any]:
+    """The columns that an issued certificate fills."""
+    certificate = outcome.certificate
+    return {
+        "certificate": certificate.public_bytes(Encoding.DER),
+        "serial": f"0x{certificate.serial_number:x}",
+        "reason": None,
+    }
+
+
+def shielded(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+    """Start work that goes on when whoever waits for it is cancelled."""
+    answer: Deferred[T] = Deferred(canceller=lambda _: None)
+
+    async def carry() -> None:
+        try:
+            result = await work
+        except Exception as error:  # noqa: BLE001 - handed on, or logged when nobody is left to hand it to
+            if not answer.called:
+                answer.errback(error)
+            elif not isinstance(error, AuthorityError):
+                _log.failure("unattended work failed")
+        else:
+            if not answer.called:
+                answer.callback(result)
+
+    Deferred.fromCoroutine(carry())
+    return answer
+
+
+def _key(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
+    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
