@@ -73,7 +73,7 @@ class LimitedChannel(HTTPChannel):
         super().dataReceived(data)
 
     def headerReceived(self, line: bytes) -> bool:
-        """Refuse what Twisted lets through: bare CR and LF (before 25), and a length of more digits than ``int`` takes."""
+        """Refuse what Twisted lets through: bare CR and LF (before 25), lengths of more digits than ``int`` reads."""
         name, _, value = line.partition(b":")
         endless = len(value) > _LONGEST_LENGTH and name.lower() == b"content-length"
         if endless or b"\r" in line or b"\n" in line:
