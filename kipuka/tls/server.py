@@ -172,14 +172,21 @@ class ServerConnections:
             return True
         protocol = self._protocols.get(connection, lambda: None)()
         peer = protocol.getPeer() if protocol is not None and protocol.transport is not None else None
-        refused = certificate.to_cryptography()
         self._refused(
             RefusedCertificate(
                 address=getattr(peer, "host", "?"),
                 errno=errno,
                 depth=depth,
-                subject=refused.subject.rfc4514_string(),
-                serial=refused.serial_number,
+                subject=_subject(certificate),
+                serial=certificate.get_serial_number(),
             )
         )
         return False
+
+
+def _subject(certificate: crypto.X509) -> str:
+    """The subject of a certificate that nobody has vouched for; OpenSSL reads some that cryptography does not."""
+    try:
+        return certificate.to_cryptography().subject.rfc4514_string()
+    except Exception as error:
+        return f"unreadable ({type(error).__name__})"

@@ -16,13 +16,14 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, Request
 
 from kipuka.web.answers import Answer, fields, reason, text
 
 LINGER = 5
 """Seconds in which a refused client may read the refusal before its connection is cut."""
 
+_LONGEST_LENGTH = 100
 _HOST = re.compile(rb"[A-Za-z0-9._~:\[\]-]{0,300}")
 _FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 
@@ -55,6 +56,7 @@ class LimitedChannel(HTTPChannel):
     _deadline: IDelayedCall | None = None
     _cut: IDelayedCall | None = None
     _in_request = False
+    _last = False
 
     def connectionMade(self) -> None:
         """Start the clock for the handshake and the first byte."""
@@ -69,6 +71,16 @@ class LimitedChannel(HTTPChannel):
             self._in_request = True
             self._set_deadline(self.limits.header_seconds, self._out_of_time)
         super().dataReceived(data)
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Refuse what Twisted lets through: bare CR and LF (before 25), lengths of more digits than ``int`` reads."""
+        name, _, value = line.partition(b":")
+        endless = len(value) > _LONGEST_LENGTH and name.lower() == b"content-length"
+        if endless or b"\r" in line or b"\n" in line:
+            self._respondToBadRequestAndDisconnect()
+            return False
+        valid: bool = super().headerReceived(line)
+        return valid
 
     def allHeadersReceived(self) -> None:
         """Decide on the framing before ``100 Continue`` is said and before the body is read."""
@@ -93,12 +105,22 @@ class LimitedChannel(HTTPChannel):
         super().requestDone(request)
 
     def last_request(self) -> None:
-        """Close now when idle, else after the answer in hand: the server is shutting down."""
-        if self._in_request:
-            self.persistent = False
-        else:
+        """Close now when idle, else after the answer to what has begun to arrive: the server is shutting down."""
+        self._last = True
+        if not self._in_request:
             self.refused = True
             self.loseConnection()
+        elif self.requests:  # else checkPersistence will see to it
+            self.persistent = self.checkPersistence(self.requests[0], b"HTTP/1.1")
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Find ``close`` wherever it stands in Connection (RFC 9112 §9.3), which Twisted splits at blanks."""
+        options = b",".join(request.requestHeaders.getRawHeaders(b"Connection") or []).lower().split(b",")
+        if self._last or b"close" in (option.strip() for option in options):
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        persistent: bool = super().checkPersistence(request, version)
+        return persistent
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget the clocks and tell the site."""

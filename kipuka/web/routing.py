@@ -120,7 +120,13 @@ class Gate:
             if not answered.called:
                 answered.callback(prepare(request, answer))
 
-        Deferred.fromCoroutine(work()).addErrback(lambda failure: _log.failure("answer lost", failure=failure))
+        def lost(failure: Failure) -> None:
+            if answered.called:
+                _log.failure("answer lost", failure=failure)
+            else:
+                answered.errback(failure)  # the site logs it and answers: a client must not wait for ever
+
+        Deferred.fromCoroutine(work()).addErrback(lost)
         return answered
 
     async def _answer(

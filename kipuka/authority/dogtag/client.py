@@ -29,7 +29,7 @@ from kipuka import __version__
 from kipuka.authority.dogtag.connection import TLSEndpoints
 from kipuka.authority.dogtag.outcome import error
 from kipuka.authority.dogtag.wire import Answer
-from kipuka.errors import AuthorityError, Kind
+from kipuka.errors import Kind
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of an answer. A certificate with its chain is 10 KB, the longest form 5 KB."""
@@ -134,15 +134,16 @@ class Client:
             response = await self._agent.request(
                 method, (self._url + path).encode("ascii"), headers, None if body is None else _Body(body)
             )
-            return await _read(response)
-        except AuthorityError:
-            raise
         except _MAYBE_SENT as lost:
             if attempts > 1 and not _timed_out(lost):
                 return await self._exchange(method, path, body, attempts - 1)
             raise error(Kind.NO_ANSWER, f"{what}: {_reasons(lost)}") from None
         except Exception as failed:
             raise error(Kind.UNREACHABLE, f"{what}: {_reasons(failed)}") from None
+        try:
+            return await _read(response)
+        except (ResponseFailed, CancelledError) as lost:
+            raise error(Kind.NO_ANSWER, f"{what}, in the body of the answer: {_reasons(lost)}") from None
 
 
 async def _read(response: IResponse) -> Answer:

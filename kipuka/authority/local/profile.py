@@ -24,7 +24,7 @@ EXTENDED_KEY_USAGES = {
     ExtendedKeyUsageOID.EMAIL_PROTECTION,
     ExtendedKeyUsageOID.IPSEC_IKE,
 }
-"""What may be asked for. Not code signing, time stamps, OCSP, cmcRA: devices would be trusted with what is not theirs."""
+"""What may be asked for. Not code signing, OCSP or cmcRA: those let a device vouch for what others rely on."""
 
 _DEFAULT_EXTENDED_KEY_USAGE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 _RSA_MINIMUM = 2048

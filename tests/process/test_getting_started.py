@@ -1,0 +1,70 @@
+"""docs/getting-started.md: the section on a local CA is followed to the letter."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from tests.support.daemon import ROOT, Daemon, free_port
+
+SECTION = (
+    (ROOT / "docs/getting-started.md")
+    .read_text("utf-8")
+    .split("## A first configuration: a local CA")[1]
+    .split("\n## ")[0]
+)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
+
+
+def test_local_ca(tmp_path: Path) -> None:
+    missing = [program for program in ("bash", "curl", "openssl") if shutil.which(program) is None]
+    if missing and os.environ.get("CI") != "true":
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    port = str(free_port())
+
+    def here(text: str) -> str:
+        return text.replace("est.example.com", "localhost").replace("8443", port)
+
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "kipuka").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m kipuka "$@"\n')
+    (programs / "kipuka").chmod(0o755)
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "no_proxy": "*"}
+
+    def run(commands: str) -> str:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", here(commands)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done
+        return done.stdout
+
+    authority, user, check, enroll = blocks("sh")
+    (configuration,) = blocks("toml")
+    run(authority)
+    run(user)
+    (tmp_path / "kipuka.toml").write_text(here(configuration))
+    assert run(check) == "kipuka.toml: good\n"
+    with Daemon(tmp_path / "kipuka.toml") as daemon:
+        run(enroll)
+    assert "Traceback" not in daemon.log_text()
+    issued = x509.load_pem_x509_certificate((tmp_path / "sensor-1.pem").read_bytes())
+    ca = x509.load_pem_x509_certificate((tmp_path / "ca.pem").read_bytes())
+    issued.verify_directly_issued_by(ca)
+    assert issued.subject.rfc4514_string() == "CN=sensor-1"

@@ -1,0 +1,31 @@
+"""Each web test gets a world of its own, and fails when anything was logged as a failure that it did not expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+from tests.web.fakes import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture(autouse=True)
+def failures() -> Iterator[list[Failure]]:
+    """What would be a traceback in the daemon's log; a test that expects some takes them out."""
+    logged: list[Failure] = []
+
+    def observe(event: LogEvent) -> None:
+        if "log_failure" in event:
+            logged.append(event["log_failure"])
+
+    globalLogPublisher.addObserver(observe)
+    yield logged
+    globalLogPublisher.removeObserver(observe)
+    assert not logged, "\n".join(failure.getTraceback() for failure in logged)

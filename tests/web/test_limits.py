@@ -1,0 +1,273 @@
+"""Time, connections and the end of the service, by a clock that the tests turn."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.testing import StringTransport
+
+from kipuka.web.limits import LINGER, ConnectionLimit, Limits
+from tests.support import pki
+from tests.web.fakes import World, basic, body
+from tests.web.wire import EST, Client, message
+
+LIMITS = Limits(body=64 * 1024, header_seconds=10, body_seconds=30, idle_seconds=60)
+CSR = body(pki.csr(pki.ec_key(), "CN=device-1"))
+GET = message("GET", f"{EST}/cacerts")
+POST = message("POST", f"{EST}/simpleenroll", CSR, content_type="application/pkcs10", authorization=basic())
+
+
+@pytest.fixture
+def world() -> World:
+    return World(LIMITS)
+
+
+def slowly(world: World, client: Client, data: bytes, pause: float) -> float:
+    """Send byte by byte until the server has had enough; return the seconds until then."""
+    start = world.clock.seconds()
+    for position in range(len(data)):
+        client.send(data[position : position + 1])
+        world.clock.advance(pause)
+        if client.closed:
+            return world.clock.seconds() - start
+    raise AssertionError("the server waited for everything")
+
+
+@pytest.mark.parametrize("pause", [0.5, 1, 3, 9.9])
+def test_enc_20_a_header_byte_by_byte(world: World, pause: float) -> None:
+    client = world.client()
+    took = slowly(world, client, b"GET / HTTP/1.1\r\nX: " + b"a" * 1000, pause)
+    assert LIMITS.header_seconds <= took < LIMITS.header_seconds + pause + 0.01
+    assert [answer.status for answer in client.answers()] == [408]
+
+
+@pytest.mark.parametrize("pause", [0.3, 1, 29])
+def test_enc_20_a_body_byte_by_byte(world: World, pause: float) -> None:
+    client = world.client()
+    client.send(POST[: -len(CSR)])
+    took = slowly(world, client, CSR.strip(), pause)
+    assert LIMITS.body_seconds <= took < LIMITS.body_seconds + pause + 0.01
+    assert [answer.status for answer in client.answers()] == [408]
+    assert not world.main.requests
+
+
+def test_enc_20_a_chunked_body_byte_by_byte(world: World) -> None:
+    client = world.client()
+    client.send(message("POST", f"{EST}/simpleenroll", None, transfer_encoding="chunked"))
+    slowly(world, client, b"1\r\nA\r\n" * 100, 1)
+    assert [answer.status for answer in client.answers()] == [408]
+
+
+def test_enc_20_the_header_s_clock_starts_anew_with_each_request(world: World) -> None:
+    client = world.client()
+    for _ in range(5):
+        client.send(GET[:20])
+        world.clock.advance(LIMITS.header_seconds - 1)
+        client.send(GET[20:])
+        assert client.answers()[0].status == 200
+    client.send(GET[:20])
+    world.clock.advance(LIMITS.header_seconds)
+    assert [answer.status for answer in client.answers()] == [408]
+
+
+def test_enc_20_a_pipelined_beginning_has_no_more_time(world: World) -> None:
+    client = world.client()
+    client.send(GET + GET[:20])
+    assert client.answers()[0].status == 200
+    slowly(world, client, GET[20:-4] + b"\r\nX: " + b"a" * 1000, 1)
+    assert [answer.status for answer in client.answers()] == [408]
+
+
+def test_enc_20_a_pipelined_beginning_alone_has_no_more_time(world: World) -> None:
+    client = world.client()
+    client.send(GET + GET[:20])
+    client.answers()
+    world.clock.advance(LIMITS.idle_seconds + 1)
+    assert client.closed
+
+
+@pytest.mark.parametrize("requests", [0, 1, 3])
+def test_enc_20_an_idle_connection_is_closed(world: World, requests: int) -> None:
+    client = world.client()
+    for _ in range(requests):
+        assert client.get(f"{EST}/cacerts").status == 200
+    world.clock.advance(LIMITS.idle_seconds - 1)
+    assert not client.closed
+    world.clock.advance(2)
+    assert client.closed
+    assert client.answers() == []
+
+
+def test_a_blank_line_does_not_hold_a_connection(world: World) -> None:
+    client = world.client()
+    client.send(b"\r\n")
+    world.clock.advance(LIMITS.header_seconds + 1)
+    assert client.closed
+
+
+def test_a_client_that_does_not_close_its_side_is_cut(world: World) -> None:
+    client = world.client()
+    client.send(b"garbage\r\n\r\n")
+    assert client.closed
+    assert not client.transport.aborted
+    world.clock.advance(LINGER + 0.1)
+    assert client.transport.aborted
+    client.hang_up()
+    assert not world.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("data", [b"", GET, GET[:10], POST[:-10], b"garbage\r\n\r\n"])
+def test_nothing_is_left_of_a_connection_that_went_away(world: World, data: bytes) -> None:
+    client = world.client()
+    if data:
+        client.send(data)
+    client.hang_up(clean=False)
+    assert not world.clock.getDelayedCalls()
+    assert not world.site._channels
+
+
+def test_kipuka_s_own_time_is_not_the_client_s(world: World) -> None:
+    world.main.waits_for = Deferred()
+    client = world.client()
+    client.send(POST)
+    world.clock.advance(10 * LIMITS.idle_seconds)
+    assert not client.closed
+    world.main.waits_for.callback(None)
+    assert client.answers()[0].status == 200
+
+
+def test_bytes_sent_while_waiting_are_bounded(world: World) -> None:
+    world.main.waits_for = Deferred()
+    client = world.client()
+    client.send(POST)
+    sent = 0
+    while client.transport.producerState == "producing":
+        client.send(b"x" * 4096)
+        sent += 4096
+        assert sent < 1_000_000
+    world.main.waits_for.callback(None)
+    assert [answer.status for answer in client.answers()] == [200, 400]
+
+
+class Counter(ServerFactory):
+    protocol = Protocol
+
+
+class Door:
+    """A limit and the connections through it."""
+
+    def __init__(self, overall: int, per_address: int) -> None:
+        self.limit = ConnectionLimit(Counter(), overall, per_address)
+
+    def knock(self, host: str) -> Protocol | None:
+        address = IPv4Address("TCP", host, 1)
+        protocol = self.limit.buildProtocol(address)
+        if protocol is not None:
+            protocol.makeConnection(StringTransport(peerAddress=address))
+        return protocol
+
+
+def leave(connection: Protocol | None) -> None:
+    from twisted.internet.error import ConnectionDone
+    from twisted.python.failure import Failure
+
+    assert connection is not None
+    connection.connectionLost(Failure(ConnectionDone()))
+
+
+def test_connections_are_limited_per_address() -> None:
+    door = Door(100, 2)
+    first, second = door.knock("192.0.2.1"), door.knock("192.0.2.1")
+    assert door.knock("192.0.2.1") is None
+    assert door.knock("192.0.2.2") is not None
+    leave(first)
+    third = door.knock("192.0.2.1")
+    assert third is not None
+    assert door.knock("192.0.2.1") is None
+    leave(second)
+    leave(third)
+    assert door.knock("192.0.2.1") is not None
+
+
+def test_connections_are_limited_overall() -> None:
+    door = Door(3, 2)
+    inside = [door.knock(f"192.0.2.{number}") for number in range(3)]
+    assert door.knock("192.0.2.99") is None
+    leave(inside[1])
+    assert door.knock("192.0.2.99") is not None
+    assert door.knock("192.0.2.98") is None
+
+
+def test_addresses_are_forgotten() -> None:
+    door = Door(10, 10)
+    for number in range(200):
+        leave(door.knock(f"192.0.2.{number}"))
+    assert not door.limit._count
+
+
+def test_drain_closes_idle_connections_and_waits_for_the_others(world: World) -> None:
+    idle, used, busy = world.client(), world.client(), world.client()
+    used.get(f"{EST}/cacerts")
+    world.main.waits_for = Deferred()
+    busy.send(POST)
+    drained = world.site.drain()
+    assert idle.closed
+    assert used.closed
+    idle.hang_up()
+    used.hang_up()
+    assert not busy.closed
+    assert not drained.called
+    world.main.waits_for.callback(None)
+    (answer,) = busy.answers()
+    assert answer.status == 200
+    assert busy.closed
+    busy.hang_up()
+    assert drained.called
+
+
+def test_drain_of_nothing_is_done_at_once(world: World) -> None:
+    assert world.site.drain().called
+
+
+@pytest.mark.parametrize("sent", [10, 100, len(POST) - len(CSR), len(POST) - 1])
+def test_drain_lets_a_request_arrive_that_has_begun(world: World, sent: int) -> None:
+    client = world.client()
+    client.send(POST[:sent])
+    drained = world.site.drain()
+    assert not client.closed
+    client.send(POST[sent:] + GET)
+    (answer,) = client.answers()
+    assert answer.status == 200
+    assert client.closed
+    client.hang_up()
+    assert drained.called
+
+
+def test_drain_says_that_the_connection_ends(world: World) -> None:
+    client = world.client()
+    client.send(POST[:-1])
+    world.site.drain()
+    client.send(POST[-1:])
+    assert client.answers()[0].field("Connection") == "close"
+
+
+def test_drain_answers_no_pipelined_request_more(world: World) -> None:
+    world.main.waits_for = Deferred()
+    client = world.client()
+    client.send(POST + GET + GET)
+    world.site.drain()
+    world.main.waits_for.callback(None)
+    assert [answer.status for answer in client.answers()] == [200]
+    assert client.closed
+
+
+def test_drain_does_not_wait_for_ever_for_a_slow_request(world: World) -> None:
+    client = world.client()
+    client.send(POST[:10])
+    drained = world.site.drain()
+    world.clock.advance(LIMITS.header_seconds)
+    assert client.closed
+    client.hang_up()
+    assert drained.called

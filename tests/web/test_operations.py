@@ -1,0 +1,468 @@
+"""What each operation takes and answers, with a CA that does as told."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
+from twisted.internet.defer import Deferred
+
+from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Pending
+from kipuka.errors import AuthorityError, Kind
+from tests.support import pki
+from tests.web.fakes import RETRY_AFTER, World, basic, body
+from tests.web.wire import EST, Answer, Client, message
+
+BROWSER = {"accept": "*/*", "user_agent": "curl/8.0"}
+
+
+def certificates(answer: Answer) -> list[x509.Certificate]:
+    assert answer.status == 200, answer
+    return pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.body))
+
+
+def spki(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
+    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def enroll(client: Client, csr: x509.CertificateSigningRequest, path: str = "/simpleenroll", **fields: str) -> Answer:
+    return client.post(EST + path, body(csr), **{"authorization": basic()} | fields)
+
+
+@pytest.fixture
+def request_() -> x509.CertificateSigningRequest:
+    return pki.csr(pki.ec_key(), "CN=device-1")
+
+
+def test_cac_01_02_03_the_ca_certificates(world: World) -> None:
+    answer = world.client().get(f"{EST}/cacerts")
+    assert answer.status == 200
+    assert certificates(answer) == [world.main.issuer.certificate]
+    version_and_no_digests = bytes.fromhex("020101 3100 300b 06092a864886f70d010701".replace(" ", ""))
+    assert version_and_no_digests in base64.b64decode(answer.body)
+
+
+def test_cac_09_the_same_bytes_twice(world: World) -> None:
+    client = world.client()
+    assert client.get(f"{EST}/cacerts").body == client.get(f"{EST}/cacerts").body
+
+
+def test_t1_t3_an_answer_is_written_at_once(world: World) -> None:
+    client = world.client()
+    client.get(f"{EST}/cacerts")
+    # Header and body are one write each; TLS sends them in the same turn of the reactor.
+    assert len(client.transport.writes) <= 2
+
+
+def test_enc_12_media_types_are_byte_exact(world: World, request_: x509.CertificateSigningRequest) -> None:
+    client = world.client()
+    kinds = [
+        client.get(f"{EST}/cacerts").field("Content-Type"),
+        enroll(client, request_).field("Content-Type"),
+        client.get(f"{EST}/p384/csrattrs").field("Content-Type"),
+    ]
+    assert kinds == [
+        "application/pkcs7-mime",
+        "application/pkcs7-mime; smime-type=certs-only",
+        "application/csrattrs",
+    ]
+
+
+def test_enc_10_t9_every_payload_says_that_it_is_base64(world: World, request_: x509.CertificateSigningRequest) -> None:
+    client = world.client()
+    for answer in (client.get(f"{EST}/cacerts"), enroll(client, request_), client.get(f"{EST}/p384/csrattrs")):
+        assert answer.field("Content-Transfer-Encoding") == "base64"
+        assert answer.body.endswith(b"\n")
+        assert not answer.body.endswith(b"\n\n")
+
+
+@pytest.mark.parametrize("encoding", [None, "base64", "binary", "quoted-printable", "7bit", "nonsense"])
+def test_enc_02_the_transfer_encoding_of_a_request_means_nothing(
+    world: World, request_: x509.CertificateSigningRequest, encoding: str | None
+) -> None:
+    fields = {} if encoding is None else {"content_transfer_encoding": encoding}
+    assert enroll(world.client(), request_, **fields).status == 200
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json;q=1, */*;q=0", ""])
+def test_enc_13_accept_is_no_reason_to_refuse(world: World, accept: str) -> None:
+    answer = world.client().get(f"{EST}/cacerts", accept=accept)
+    assert (answer.status, answer.field("Content-Type")) == (200, "application/pkcs7-mime")
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "longest"),
+    [
+        ("", {}, None),  # strongSwan: one line
+        ("", {"user_agent": "x"}, 64),
+        ("", {"accept": "*/*"}, 64),  # libest
+        ("/one-line", BROWSER, None),
+        ("/wrap76", {}, 76),
+    ],
+)
+def test_t2_both_families_of_line_wrapping(
+    world: World, path: str, fields: dict[str, str], longest: int | None
+) -> None:
+    text = world.client().get(f"{EST}{path}/cacerts", **fields).body
+    lines = text.removesuffix(b"\n").split(b"\n")
+    assert text.endswith(b"\n")
+    if longest is None:
+        assert len(lines) == 1
+    else:
+        assert {len(line) for line in lines[:-1]} == {longest}
+    assert base64.b64decode(text)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["Application/PKCS10", "application/pkcs10; charset=us-ascii", "APPLICATION/pkcs10"]
+)
+def test_enc_11_the_media_type_is_compared_without_case(
+    world: World, request_: x509.CertificateSigningRequest, content_type: str
+) -> None:
+    assert enroll(world.client(), request_, content_type=content_type).status == 200
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream", None, "", "application/pkcs10x"])
+def test_enc_11_other_media_types_are_refused(
+    world: World, request_: x509.CertificateSigningRequest, content_type: str | None
+) -> None:
+    answer = world.client().post(
+        f"{EST}/simpleenroll", body(request_), content_type=content_type, authorization=basic()
+    )
+    assert answer.status == 415
+    assert "application/pkcs10" in answer.text
+
+
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+def test_enc_11_forms_are_refused_by_name(world: World, content_type: str) -> None:
+    answer = world.client().post(f"{EST}/simpleenroll", b"a=b", content_type=content_type)
+    assert answer.status == 415  # curl --data without a type
+    assert "application/pkcs10" in answer.text
+
+
+def test_enr_02_03_04_only_the_issued_certificate(world: World, request_: x509.CertificateSigningRequest) -> None:
+    (certificate,) = certificates(enroll(world.client(), request_))
+    assert spki(certificate) == spki(request_)
+    (asked,) = world.main.requests
+    assert asked.csr.public_bytes(Encoding.DER) == request_.public_bytes(Encoding.DER)
+    assert (asked.profile, asked.requestor, asked.renews) == (None, "user:alice", None)
+    event, facts = world.audited[-1]
+    assert event == "enrollment"
+    assert facts["serial"] == f"0x{certificate.serial_number:x}"
+    assert facts["caller"] == "user:alice"
+
+
+def test_t11_no_answer_to_an_enrollment_has_two_certificates(world: World) -> None:
+    client = world.client()
+    for path in ("/simpleenroll", "/lab/simpleenroll", "/other/simpleenroll"):
+        assert len(certificates(enroll(client, pki.csr(pki.ec_key(), "CN=a"), path))) == 1
+
+
+def test_enc_07_answers_are_der(world: World, request_: x509.CertificateSigningRequest) -> None:
+    client = world.client()
+    for answer in (client.get(f"{EST}/cacerts"), enroll(client, request_), client.get(f"{EST}/p384/csrattrs")):
+        _definite(base64.b64decode(answer.body))
+
+
+def _definite(der: bytes) -> None:
+    """Walk through every element: lengths are definite, minimal and exact."""
+    while der:
+        tag, first, der = der[0], der[1], der[2:]
+        assert first != 0x80, "indefinite length"
+        length = first
+        if first > 0x80:
+            width = first - 0x80
+            length, der = int.from_bytes(der[:width]), der[width:]
+            assert length >= 0x80, "long form for a short length"
+            assert length >= 1 << (8 * (width - 1)), "leading zero in a length"
+        assert len(der) >= length
+        if tag & 0x20:
+            _definite(der[:length])
+        der = der[length:]
+
+
+def test_enr_03_a_certificate_for_another_key_is_not_passed_on(
+    world: World, request_: x509.CertificateSigningRequest
+) -> None:
+    stranger = pki.csr(pki.ec_key(), "CN=device-1")
+    world.main.outcome = lambda _: world.main.issue(EnrollmentRequest(stranger, None, ""))
+    assert enroll(world.client(), request_).status == 502
+
+
+def test_enr_01_a_request_signed_by_another_key_is_refused(world: World) -> None:
+    der = bytearray(pki.csr(pki.rsa_key(), "CN=a").public_bytes(Encoding.DER))
+    der[-1] ^= 1
+    answer = world.client().post(f"{EST}/simpleenroll", base64.b64encode(der), authorization=basic())
+    assert answer.status == 400
+    assert "signature" in answer.text
+    assert not world.main.requests
+
+
+def test_enc_06_bytes_after_the_request_are_refused(world: World, request_: x509.CertificateSigningRequest) -> None:
+    der = request_.public_bytes(Encoding.DER) + b"\0"
+    answer = world.client().post(f"{EST}/simpleenroll", base64.b64encode(der), authorization=basic())
+    assert answer.status == 400
+    assert not world.main.requests
+
+
+@pytest.mark.parametrize("form", ["der", "pem", "url-safe", "cut", "bom"])
+def test_enc_01_04_05_t18_bodies_that_are_not_base64(
+    world: World, request_: x509.CertificateSigningRequest, form: str
+) -> None:
+    der, text = request_.public_bytes(Encoding.DER), body(request_)
+    bodies = {
+        "der": (der, "base64 expected"),
+        "pem": (request_.public_bytes(Encoding.PEM), "BEGIN and END"),
+        "url-safe": (text[:40] + b"-_-_" + text[44:], "URL-safe"),
+        "cut": (text.strip()[:-1], "incomplete"),
+        "bom": (b"\xef\xbb\xbf" + text, "byte order mark"),
+    }
+    content, said = bodies[form]
+    answer = world.client().post(f"{EST}/simpleenroll", content, authorization=basic())
+    assert answer.status == 400
+    assert said in answer.text
+    assert not world.main.requests
+
+
+@pytest.mark.parametrize("joint", [b"", b"\n", b"\r\n", b" \t\r\n "])
+def test_enc_03_t19_t20_white_space_anywhere(
+    world: World, request_: x509.CertificateSigningRequest, joint: bytes
+) -> None:
+    text = base64.b64encode(request_.public_bytes(Encoding.DER))
+    for width in (1, 64, 76):
+        lines = [text[start : start + width] for start in range(0, len(text), width)]
+        content = joint + joint.join(lines) + joint * 3
+        answer = world.client().post(f"{EST}/simpleenroll", content, authorization=basic())
+        assert answer.status == 200
+
+
+def test_enr_07_t17_more_certificates_for_the_holder_of_one(world: World) -> None:
+    device = world.device()
+    client = world.client(device.certificate)
+    for key in (pki.ec_key(), pki.rsa_key()):
+        answer = client.post(f"{EST}/simpleenroll", body(pki.csr(key, "CN=device-1")))
+        assert certificates(answer)
+    assert [request.requestor for request in world.main.requests] == ["certificate:CN=device-1"] * 2
+
+
+def test_enr_09_weak_keys_are_refused_by_name(world: World) -> None:
+    answer = enroll(world.client(), pki.csr(pki.rsa_key(1024), "CN=a"))
+    assert answer.status == 403
+    assert "1024" in answer.text
+    answer = enroll(world.client(), pki.csr(pki.ec_key(), "CN=a"), "/p384/simpleenroll")
+    assert answer.status == 403
+    assert "ec-p384" in answer.text
+    assert not world.main.requests
+
+
+def test_auth_12_checks_of_the_label_refuse_with_403(world: World) -> None:
+    client = world.client()
+    for csr in (pki.csr(pki.ec_key(), "CN=bob", pki.san("a.example")), pki.csr(pki.ec_key(), "CN=alice")):
+        assert enroll(client, csr, "/named/simpleenroll").status == 403
+    assert enroll(client, pki.csr(pki.ec_key(), "CN=alice", pki.san("a.example")), "/named/simpleenroll").status == 200
+
+
+def test_a_label_sends_its_profile(world: World, request_: x509.CertificateSigningRequest) -> None:
+    certificates(enroll(world.client(), request_, "/other/simpleenroll"))
+    assert world.other.requests[0].profile == "caOther"
+
+
+def test_csa_01_03_05_what_the_label_demands(world: World) -> None:
+    answer = world.client().get(f"{EST}/p384/csrattrs")
+    assert base64.b64decode(answer.body) == bytes.fromhex("3014301206072a8648ce3d0201310706052b81040022")
+
+
+def test_csa_02_nothing_to_say(world: World) -> None:
+    answer = world.client().get(f"{EST}/csrattrs")
+    assert (answer.status, answer.body) == (204, b"")
+
+
+def test_csa_04_linking_is_announced(world: World) -> None:
+    answer = world.client().get(f"{EST}/linked/csrattrs", accept="*/*")
+    assert answer.body == b"MAsGCSqGSIb3DQEJBw==\n"
+
+
+def test_uri_03_what_is_not_offered_says_so(world: World) -> None:
+    client = world.client()
+    answers = [
+        client.get(f"{EST}/bare/csrattrs"),
+        client.post(f"{EST}/fullcmc", b"MAA="),
+        client.post(f"{EST}/serverkeygen", b"MAA="),
+    ]
+    assert [answer.status for answer in answers] == [501] * 3
+    assert all("not" in answer.text for answer in answers)
+
+
+class Renewing:
+    """A device with a certificate of the main CA, and its requests for the next one."""
+
+    def __init__(self, world: World, subject: str = "CN=device-1,O=Example", *names: str) -> None:
+        self.world = world
+        self.key = pki.ec_key()
+        self.alternative = pki.san(*names) if names else None
+        self.subject = subject
+        self.identity = world.main.issuer.client(subject, self.alternative, key=self.key)
+
+    def ask(self, csr: x509.CertificateSigningRequest, path: str = "/simplereenroll", **fields: str) -> Answer:
+        return self.world.client(self.identity.certificate).post(EST + path, body(csr), **fields)
+
+
+def test_ren_01_04_same_names_same_key_and_new_key(world: World) -> None:
+    device = Renewing(world, "CN=device-1,O=Example", "a.example")
+    for key in (device.key, pki.ec_key(), pki.rsa_key()):
+        csr = pki.csr(key, device.subject, device.alternative)
+        (certificate,) = certificates(device.ask(csr))
+        assert spki(certificate) == spki(csr)
+    assert [each.renews for each in world.main.requests] == [device.identity.certificate] * 3
+
+
+@pytest.mark.parametrize("subject", ["CN=device-1", "O=Example,CN=device-1", "CN=Device-1,O=Example", ""])
+def test_ren_01_another_subject_is_refused(world: World, subject: str) -> None:
+    answer = Renewing(world).ask(pki.csr(pki.ec_key(), subject))
+    assert answer.status == 403
+    assert "subject" in answer.text
+    assert not world.main.requests
+
+
+def test_ren_01_another_string_type_is_refused(world: World) -> None:
+    same_text = x509.Name(
+        [x509.NameAttribute(x509.NameOID.COMMON_NAME, "device-1", x509.name._ASN1Type.PrintableString)]
+    )
+    answer = Renewing(world, "CN=device-1").ask(pki.csr(pki.ec_key(), same_text))
+    assert answer.status == 403
+    assert "string types" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("held", "asked"), [((), ("a.example",)), (("a.example",), ()), (("a.example",), ("a.example", "b.example"))]
+)
+def test_ren_02_another_subject_alt_name_is_refused(
+    world: World, held: tuple[str, ...], asked: tuple[str, ...]
+) -> None:
+    device = Renewing(world, "CN=device-1", *held)
+    answer = device.ask(pki.csr(device.key, device.subject, pki.san(*asked) if asked else None))
+    assert answer.status == 403
+    assert "subjectAltName" in answer.text
+    assert not world.main.requests
+
+
+CHANGE_SUBJECT_NAME = "1.3.6.1.5.5.7.7.36"
+NEW_NAME = bytes.fromhex("3010300e310c300a06035504030c036e6577")
+"""ChangeSubjectName { subject CN=new }."""
+
+
+def test_ren_03_enr_06_other_names_only_by_change_subject_name(world: World) -> None:
+    authority = world.other
+    key = pki.ec_key()
+    identity = authority.issuer.client("CN=old", key=key)
+    csr = pki.csr(key, "CN=old", attributes={CHANGE_SUBJECT_NAME: [NEW_NAME]})
+    client = world.client(identity.certificate)
+    for operation in ("simpleenroll", "simplereenroll"):
+        (certificate,) = certificates(client.post(f"{EST}/other/{operation}", body(csr)))
+        assert certificate.subject.rfc4514_string() == "CN=new"
+
+
+def test_enr_06_a_ca_that_keeps_names_refuses_to_change_them(world: World) -> None:
+    csr = pki.csr(pki.ec_key(), "CN=old", attributes={CHANGE_SUBJECT_NAME: [NEW_NAME]})
+    answer = enroll(world.client(), csr)
+    assert answer.status == 403
+    assert "ChangeSubjectName" in answer.text
+    csr = pki.csr(pki.ec_key(), "CN=old", attributes={CHANGE_SUBJECT_NAME: [bytes.fromhex("3000")]})
+    assert enroll(world.client(), csr, "/other/simpleenroll").status == 400
+
+
+def test_ren_05_another_certificate_of_the_same_names(world: World) -> None:
+    older = Renewing(world)
+    newer = Renewing(world)
+    assert older.ask(pki.csr(newer.key, newer.subject)).status == 200
+
+
+def test_ren_06_without_a_certificate_there_is_nothing_to_renew(
+    world: World, request_: x509.CertificateSigningRequest
+) -> None:
+    assert world.client().post(f"{EST}/simplereenroll", body(request_)).status == 401
+    answer = enroll(world.client(), request_, "/simplereenroll")
+    assert answer.status == 403
+    assert "client certificate" in answer.text
+    assert not world.main.requests
+
+
+def test_ren_07_a_revoked_certificate_is_not_renewed(world: World) -> None:
+    key = pki.ec_key()
+    identity = world.other.issuer.client("CN=a", key=key)
+    client = world.client(identity.certificate)
+    csr = pki.csr(key, "CN=a")
+    world.other.status_of = CertificateStatus.REVOKED
+    answer = client.post(f"{EST}/other/simplereenroll", body(csr))
+    assert answer.status == 403
+    assert "revoked" in answer.text
+    world.other.status_of = CertificateStatus.GOOD
+    assert client.post(f"{EST}/other/simplereenroll", body(csr)).status == 200
+
+
+def test_ren_09_tls_06_a_certificate_of_another_issuer_enrolls_but_does_not_renew(world: World) -> None:
+    for stranger in (pki.root("CN=Maker").client("CN=device-1"), world.other.issuer.client("CN=device-1")):
+        client = world.client(stranger.certificate)
+        csr = pki.csr(stranger.key, "CN=device-1")
+        answer = client.post(f"{EST}/simplereenroll", body(csr))
+        assert answer.status == 403
+        assert "simpleenroll" in answer.text
+        assert client.post(f"{EST}/simpleenroll", body(csr)).status == 200
+
+
+def test_wait_01_08_t8_a_pending_request(world: World, request_: x509.CertificateSigningRequest) -> None:
+    world.main.outcome = lambda _: Pending("4711")
+    answer = enroll(world.client(), request_)
+    assert answer.status == 202
+    assert answer.field("Retry-After") == str(RETRY_AFTER)
+    assert "approval" in answer.text
+    assert "4711" not in answer.text
+    assert world.audited[-1][1]["request"] == "4711"
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_client_that_goes_away_does_not_cancel_the_ca_call(
+    world: World, request_: x509.CertificateSigningRequest, clean: bool
+) -> None:
+    cancelled: list[object] = []
+    world.main.waits_for = Deferred(cancelled.append)
+    client = world.client()
+    client.send(_message(request_))
+    assert client.answers() == []
+    client.hang_up(clean=clean)
+    assert not cancelled
+    world.main.waits_for.callback(None)
+    event, facts = world.audited[-1]
+    assert (event, facts["outcome"]) == ("enrollment", "issued")
+    assert client.answers() == []
+
+
+def test_a_client_that_goes_away_before_the_ca_fails(world: World, request_: x509.CertificateSigningRequest) -> None:
+    world.main.waits_for = Deferred()
+    client = world.client()
+    client.send(_message(request_))
+    client.hang_up()
+    world.main.waits_for.errback(AuthorityError(Kind.UNREACHABLE, "The CA is away."))
+    assert world.audited[-1][0] == "refusal"
+
+
+def _message(csr: x509.CertificateSigningRequest) -> bytes:
+    return message("POST", f"{EST}/simpleenroll", body(csr), content_type="application/pkcs10", authorization=basic())
+
+
+def test_enc_19_several_operations_on_one_connection(world: World) -> None:
+    device = Renewing(world)
+    client = world.client(device.identity.certificate)
+    csr = pki.csr(device.key, device.subject)
+    statuses = [
+        client.get(f"{EST}/cacerts").status,
+        client.get(f"{EST}/csrattrs").status,
+        client.post(f"{EST}/simpleenroll", body(csr)).status,
+        client.post(f"{EST}/simplereenroll", body(csr)).status,
+        client.post(f"{EST}/simpleenroll", b"broken").status,
+        client.get(f"{EST}/cacerts").status,
+    ]
+    assert statuses == [200, 204, 200, 200, 400, 200]
+    assert not client.closed
