@@ -8,12 +8,13 @@ from io import BytesIO
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HttpRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+from zope.interface import implementer_only
 
 from kipuka.errors import RequestError
 from kipuka.est.labels import decode_segment
@@ -75,6 +76,9 @@ class LimitedRequest(Request):
         self.finish()
 
 
+# Not IProtocolNegotiationFactory: Twisted before 25 would put its own ALPN, with h2 where that is installed, in the
+# place of the listener's.
+@implementer_only(IProtocolFactory)
 class EstSite(Site):
     """Serves one resource over :class:`LimitedChannel` connections.
 

@@ -111,6 +111,7 @@ class StandIn:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     issued: dict[int, x509.Certificate] = field(default_factory=dict)
     revoked: set[int] = field(default_factory=set)
+    requests: dict[int, dict[str, Any]] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     _faults: deque[Callable[[Request], bytes | int] | None] = field(default_factory=deque)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(16))
@@ -167,6 +168,8 @@ class StandIn:
             return self._template(path.rpartition("/")[2])
         if path.startswith("/certs/"):
             return self._certificate(path.rpartition("/")[2])
+        if path.startswith("/certrequests/"):
+            return self._request(path.rpartition("/")[2])
         if path == "/certrequests":
             if request.method != b"POST":
                 return Answer(405, "", b"")
@@ -206,6 +209,15 @@ class StandIn:
             return _error(404, "cert.CertNotFoundException", f"Certificate ID {serial:#x} not found", attributes)
         return _json(self._record(self.issued[serial]))
 
+    def _request(self, text: str) -> Answer:
+        if not text.isdecimal():
+            return Answer(404, "", b"")
+        if self.ldap_down or int(text) not in self.requests:
+            attributes = [{"name": "requestId", "value": text}]
+            message = f"Request ID {int(text):#x} not found"
+            return _error(404, "request.RequestNotFoundException", message, attributes)
+        return _json(self.requests[int(text)])
+
     def _enroll(self, raw: bytes, credential: str) -> Answer:
         body = json.loads(raw)
         self.bodies.append(body)
@@ -230,8 +242,6 @@ class StandIn:
             subject = _subject(values)
             if not list(subject):
                 return _error(500, "base.PKIException", "Unable to create enrollment request: Subject Name Not Found")
-        if self.ldap_down:
-            return self._entry("pending", error="Request 16 - Server Internal Error")
         if reason := profile.constraint(csr):
             return self._entry("rejected", error=reason)
         if not profile.agent:
@@ -258,6 +268,8 @@ class StandIn:
             "operationResult": "success",
             "errorMessage": error,
         }
+        if not self.ldap_down:  # else it looks the same and is stored nowhere
+            self.requests[number] = entry
         return _json({"total": 1, "entries": [entry], "Link": []})
 
     def _record(self, certificate: x509.Certificate) -> dict[str, Any]:

@@ -37,7 +37,7 @@ _DOUBTS_FORM = {Kind.INVALID, Kind.MISCONFIGURED, Kind.BAD_ANSWER}
 class DogtagAuthority:
     """One Dogtag CA: its chain, enrollment by profile, and the status of its certificates.
 
-    An enrollment that is granted at once takes two calls, submission and fetch, and no login: the agent certificate on
+    An enrollment takes two calls, submission and a look at what came of it, and no login: the agent certificate on
     the connection authenticates each call. A re-enrollment is an enrollment (see docs/dogtag-notes.md for why).
 
     :param id: the ``[[ca]] id``.
@@ -119,7 +119,9 @@ class DogtagAuthority:
             if trouble.kind in _DOUBTS_FORM:
                 template.forget()
             raise
-        return result if isinstance(result, Pending) else await self._fetch_issued(result, request.csr)
+        if isinstance(result, Pending):
+            return await self._confirmed(result)
+        return await self._fetch_issued(result, request.csr)
 
     async def status(self, certificate: x509.Certificate) -> CertificateStatus:
         """Ask the CA's own database whether the certificate is revoked; UNKNOWN when it is not this CA's.
@@ -159,6 +161,19 @@ class DogtagAuthority:
         if not {"cert_request_type", "cert_request"} <= template.fields:
             raise outcome.error(Kind.MISCONFIGURED, f"profile {profile} does not take a CSR")
         return template
+
+    async def _confirmed(self, pending: Pending) -> Pending:
+        """Look whether the request exists: with LDAP down 10.x gives numbers to requests that it never stores."""
+        missing = f"request {pending.request_id} is pending by the CA's word, but not to be found"
+        try:
+            answer = await self._call(Operation.REQUEST, pending.request_id)
+        except AuthorityError as trouble:
+            raise outcome.error(Kind.NO_ANSWER, f"{missing}: {trouble.cause}") from trouble
+        if answer.status != 200:
+            raise outcome.error(Kind.NO_ANSWER, f"{missing}: {outcome.failure(answer).cause}")
+        if wire.requested(answer).request_id != int(pending.request_id):
+            raise outcome.error(Kind.BAD_ANSWER, f"{missing}: another request was shown")
+        return pending
 
     async def _fetch_issued(self, certificate_id: int, csr: x509.CertificateSigningRequest) -> Issued:
         """Fetch what was issued. No failure here may read as "nothing was sent"."""

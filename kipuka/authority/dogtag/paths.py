@@ -20,6 +20,8 @@ class Operation(Enum):
     TEMPLATE = "template"
     """The form of a profile; ``{profile}`` stands for its name."""
     ENROLL = "enroll"
+    REQUEST = "request"
+    """How a submitted request stands; ``{id}`` stands for its number."""
     CERTIFICATE = "certificate"
     """One certificate by serial number; ``{id}`` stands for it."""
 
@@ -28,11 +30,12 @@ V1: Mapping[Operation, tuple[str, ...]] = {
     Operation.CHAIN: ("/ca/rest/config/cert/signing", "/ca/v1/config/cert/signing", "/ca/rest/certs/ca"),
     Operation.TEMPLATE: ("/ca/rest/certrequests/profiles/{profile}", "/ca/v1/certrequests/profiles/{profile}"),
     Operation.ENROLL: ("/ca/rest/certrequests", "/ca/v1/certrequests"),
+    Operation.REQUEST: ("/ca/rest/certrequests/{id}", "/ca/v1/certrequests/{id}"),
     Operation.CERTIFICATE: ("/ca/rest/certs/{id}", "/ca/v1/certs/{id}"),
 }
 """The API of 10.x, still served by 11.x."""
 
-_PLACEHOLDERS = {Operation.TEMPLATE: "{profile}", Operation.CERTIFICATE: "{id}"}
+_PLACEHOLDERS = {Operation.TEMPLATE: "{profile}", Operation.REQUEST: "{id}", Operation.CERTIFICATE: "{id}"}
 
 
 class Paths:

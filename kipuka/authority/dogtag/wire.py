@@ -162,6 +162,11 @@ def submitted(answer: Answer) -> RequestInfo:
     return _request_info(_object(entries[0], "entries[0]"))
 
 
+def requested(answer: Answer) -> RequestInfo:
+    """Read the answer of ``certrequests/{id}``."""
+    return _request_info(_object(_parse(answer), "request"))
+
+
 def certificate(answer: Answer) -> CertificateRecord:
     """Read the answer of ``certs/{id}``."""
     body = _object(_parse(answer), "certificate")

@@ -10,7 +10,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from kipuka.authority.dogtag import DogtagAuthority
 from kipuka.authority.dogtag.wire import Answer
-from kipuka.authority.interface import CertificateStatus, ChangesNames, EnrollmentRequest, Issued, KnowsStatus, Names
+from kipuka.authority.interface import (
+    CertificateStatus,
+    ChangesNames,
+    EnrollmentRequest,
+    Issued,
+    KnowsStatus,
+    Names,
+    Pending,
+)
 from kipuka.errors import AuthorityError, Kind
 from tests.support import pki
 from tests.support.dogtag_standin import HTML_404, Profile, StandIn, now
@@ -227,11 +235,28 @@ def test_ldap_down_is_told_apart_from_a_refusal() -> None:
     issued(authority)
 
 
-def test_pending_with_an_error_message_is_no_waiting() -> None:
+def test_a_pending_request_is_looked_up_once() -> None:
+    dogtag = StandIn()
+    outcome = now(dogtag.authority().enroll(request(profile="kipukaServerManual")))
+    assert isinstance(outcome, Pending)
+    assert dogtag.calls[1:] == [SUBMIT, ("GET", f"/ca/rest/certrequests/{outcome.request_id}")]
+
+
+def test_a_pending_request_that_the_ca_never_stored_is_no_waiting() -> None:
     dogtag = StandIn()
     authority = dogtag.authority()
     now(authority.enroll(request(profile="kipukaServerManual")))
     dogtag.ldap_down = True
+    error = fails(authority, request(profile="kipukaServerManual"))
+    assert error.kind is Kind.NO_ANSWER
+    assert "not to be found" in error.cause
+
+
+def test_another_request_in_place_of_the_pending_one_is_a_bad_answer() -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority()
+    other = Answer(200, "application/json", b'{"requestStatus":"pending","requestURL":"https://x/424242"}')
+    dogtag.answer_next(other, after=2)
     assert fails(authority, request(profile="kipukaServerManual")).kind is Kind.BAD_ANSWER
 
 
