@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReact
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
-from kipuka.authority.interface import Authority
+from kipuka.enrollment.desk import Desk
 from kipuka.web.site import EstSite
 
 _log = Logger("kipuka")
@@ -27,6 +27,7 @@ class EstService(Service):
     """Serves one site on sockets that are already listening.
 
     :param factory: the site, wrapped into TLS and the limit on connections.
+    :param desk: what is behind the labels: ledger, polling, CAs.
     :param patience: seconds that requests in hand get when the daemon stops.
     """
 
@@ -36,20 +37,21 @@ class EstService(Service):
         sockets: Sequence[socket.socket],
         factory: IProtocolFactory,
         site: EstSite,
-        authorities: Sequence[Authority],
+        desk: Desk,
         patience: float,
     ) -> None:
         self._reactor = reactor
         self._sockets = list(sockets)
         self._factory = factory
         self._site = site
-        self._authorities = authorities
+        self._desk = desk
         self._patience = patience
         self._ports: list[IListeningPort] = []
 
     def startService(self) -> None:
-        """Take connections."""
+        """Open the ledger, then take connections."""
         super().startService()
+        self._desk.start()
         for listening in self._sockets:
             port = self._reactor.adoptStreamPort(
                 listening.fileno(), listening.family, cast("ServerFactory[Any]", self._factory)
@@ -62,18 +64,18 @@ class EstService(Service):
         self._sockets.clear()
 
     def stopService(self) -> Deferred[None]:
-        """Take no more connections, finish what is in hand, then close the connections to the CAs."""
+        """Take no more connections, answer whoever waits, finish what is in hand, then close ledger and CAs."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         self._ports.clear()
+        self._desk.let_go()
         drained = self._site.drain()
         drained.addTimeout(self._patience, self._reactor)
         try:
             await drained
         except Exception:
             _log.warn("requests were still in hand after {seconds} s and were cut off", seconds=self._patience)
-        for authority in self._authorities:
-            await authority.close()
+        await self._desk.close()

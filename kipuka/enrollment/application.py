@@ -1,4 +1,4 @@
-"""When are two requests the same request? (RFC 7030 §4.2.3: a client that was told to wait sends its request again.)
+"""What makes two requests the same request: a client that was told to wait sends its own again (RFC 7030 §4.2.3).
 
 Not when their bytes are equal: with proof of possession every repetition carries a new signature. The same caller,
 asking for the same operation on the same label, for the same public key and the same names, asks for the same thing.
@@ -7,6 +7,7 @@ asking for the same operation on the same label, for the same public key and the
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -15,21 +16,37 @@ from kipuka.authority.interface import EnrollmentRequest
 from kipuka.store.rows import Application
 
 
-def application(
-    request: EnrollmentRequest, *, caller: str, operation: str, label: str | None, ca_id: str
-) -> Application:
-    """Describe a request for the ledger.
+@dataclass(frozen=True)
+class Applicant:
+    """Who asks.
 
-    :param caller: the authenticated identity; another caller with the same CSR asks for something of its own.
+    :param name: for people, in the log and at the CA.
+    :param identity: for the ledger: no two applicants share one, and nobody's changes with a new certificate.
     """
+
+    name: str
+    identity: str
+
+
+def application(
+    request: EnrollmentRequest, caller: Applicant, *, operation: str, label: str | None, ca_id: str
+) -> Application:
+    """Describe a request for the ledger. Another caller with the same CSR asks for something of its own."""
     subject, alternative = _names(request)
     public_key = request.csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    parts = (caller.encode(), operation.encode(), (label or "").encode(), public_key, subject.public_bytes(), alternative)
+    parts = (
+        caller.identity.encode(),
+        operation.encode(),
+        (label or "").encode(),
+        public_key,
+        subject.public_bytes(),
+        alternative,
+    )
     # Every part is preceded by its length, so that no two different lists of parts read the same.
     text = b"".join(len(part).to_bytes(4) + part for part in parts)
     return Application(
         key=hashlib.sha256(text).hexdigest(),
-        caller=caller,
+        caller=caller.name,
         operation=operation,
         label=label,
         ca_id=ca_id,

@@ -11,14 +11,13 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from kipuka.enrollment.states import Event, sources, target
-from kipuka.store.rows import Application, Enrollment, State
+from kipuka.store.rows import Application, Enrollment
 from kipuka.store.store import Store, StoreUnavailable
 
 T = TypeVar("T")
@@ -30,49 +29,73 @@ _OVERLAP = timedelta(seconds=10)
 """Clocks of nodes differ, and a transaction becomes visible after its time: look back so far each time."""
 BEAT = 3.0
 """Seconds between two signs of life of a process."""
+CLEAN = 3600.0
+"""Seconds between two looks for rows that have been kept long enough."""
 DEAD = timedelta(seconds=20)
 """A process that gave no sign of life for so long is taken for dead, and what it submitted for unknown."""
 
 _log = Logger("kipuka.ledger")
 
 
-class Ledger(Service):
+class Ledger:
     """Enrollments, their events, and who waits for them.
 
+    :param open_store: opens the store.
     :param in_thread: runs a blocking function where it may block.
     :param process: a name for this process that no other has or had.
     :param record: told every event: its name, the row after it.
+    :param keep: how long closed rows are kept.
     """
 
     def __init__(
         self,
-        store: Store,
+        open_store: Callable[[], Store],
         in_thread: InThread,
         clock: IReactorTime,
         process: str,
         record: Callable[[Event, Enrollment], None],
+        keep: timedelta = timedelta(days=90),
     ) -> None:
-        self._store = store
+        self._open_store = open_store
         self._in_thread = in_thread
         self._clock = clock
         self.process = process
         self._record = record
-        self._waiters: defaultdict[int, list[tuple[State, Deferred[Enrollment]]]] = defaultdict(list)
-        self._watch = _loop(self._look, clock)
-        self._pulse = _loop(self._beat, clock)
+        self._keep = keep
+        self._waiters: defaultdict[int, list[tuple[Enrollment, Deferred[Enrollment]]]] = defaultdict(list)
+        self._patient = True
+        self._loops = [
+            (_loop(self._beat, clock), BEAT),
+            (_loop(self._look, clock), WATCH),
+            (_loop(self._clean, clock), CLEAN),
+        ]
+        self._ended: list[Deferred[Any]] = []
 
-    def startService(self) -> None:
-        """Give signs of life and watch."""
-        super().startService()
-        self._pulse.start(BEAT).addErrback(_broken)
-        self._watch.start(WATCH, now=False).addErrback(_broken)
+    def start(self) -> None:
+        """Open the store, give signs of life and watch.
 
-    def stopService(self) -> None:
-        """Stop watching; what waits is left to its caller."""
-        super().stopService()
-        for loop in (self._pulse, self._watch):
+        Not before: a daemon that detaches forks, and connections to a database do not survive that.
+
+        :raises StoreUnavailable: it cannot be opened.
+        """
+        self._store = self._open_store()
+        self._ended = [loop.start(seconds) for loop, seconds in self._loops]
+
+    async def stop(self) -> None:
+        """Stop watching, and close the store once what it is being asked is answered."""
+        for loop, _ in self._loops:
             if loop.running:
                 loop.stop()
+        await gatherResults(self._ended)
+        await self.run(self._store.close)
+
+    def let_go(self) -> None:
+        """End all waiting, now and from now on: the rows are returned as they are."""
+        self._patient = False
+        for entries in list(self._waiters.values()):
+            for row, waiter in list(entries):
+                if not waiter.called:
+                    waiter.callback(row)
 
     def now(self) -> datetime:
         """The time, as the rows have it."""
@@ -100,7 +123,7 @@ class Ledger(Service):
             self._tell(moved)
         return moved
 
-    async def annotate(self, row: Enrollment, **changes: Any) -> Enrollment | None:  # noqa: ANN401 - columns
+    async def annotate(self, row: Enrollment, **changes: Any) -> Enrollment | None:
         """Change facts about a row that stays in its state; None when it has moved on."""
         now = self.now()
         return await self.run(lambda: self._store.move(row.id, {row.state}, row.state, now, **changes))
@@ -108,9 +131,9 @@ class Ledger(Service):
     async def changed(self, row: Enrollment, seconds: float) -> Enrollment:
         """Wait until the row is in another state than the one given; after so many seconds return it as it is."""
         waiter: Deferred[Enrollment] = Deferred()
-        entry = (row.state, waiter)
+        entry = (row, waiter)
         self._waiters[row.id].append(entry)
-        alarm = self._clock.callLater(seconds, waiter.callback, row)
+        alarm = self._clock.callLater(seconds if self._patient else 0, _give_up, waiter, row)
         try:
             # Somebody may have changed it between the caller's look at the row and this waiter.
             latest = await self.run(lambda: self._store.get(row.id))
@@ -148,9 +171,13 @@ class Ledger(Service):
         now = self.now()
         await self.run(lambda: self._store.beat(self.process, now))
 
+    async def _clean(self) -> None:
+        oldest = self.now() - self._keep
+        await self.run(lambda: self._store.clean(oldest))
+
     def _tell(self, row: Enrollment) -> None:
-        for state, waiter in list(self._waiters.get(row.id, ())):
-            if state is not row.state and not waiter.called:
+        for left, waiter in list(self._waiters.get(row.id, ())):
+            if left.state is not row.state and not waiter.called:
                 waiter.callback(row)
 
 
@@ -170,5 +197,6 @@ def _loop(body: Callable[[], Coroutine[Deferred[Any], Any, None]], clock: IReact
     return loop
 
 
-def _broken(failure: Any) -> None:
-    _log.failure("a loop of the ledger ended", failure=failure)
+def _give_up(waiter: Deferred[Enrollment], row: Enrollment) -> None:
+    if not waiter.called:
+        waiter.callback(row)

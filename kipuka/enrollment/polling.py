@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from kipuka.authority.interface import Authority, FindsRequests, Issued, Refused, TracksRequests, Undecided
+from kipuka.authority.interface import Authority, Issued, Refused, TracksRequests, Undecided
 from kipuka.enrollment.ledger import DEAD, Ledger
 from kipuka.enrollment.reconciliation import Reconciliation
 from kipuka.enrollment.states import Event
@@ -32,7 +31,7 @@ _LEASE_ROUNDS = 3
 _SHORTEST_LEASE = 10.0
 
 
-class Poller(Service):
+class Poller:
     """Keeps one CA's rows of the ledger up to date.
 
     :param interval: seconds from the end of a round to the next; longer, with jitter, while the CA is away.
@@ -57,6 +56,7 @@ class Poller(Service):
         self._reconciliation = Reconciliation(authority, ledger, timedelta(seconds=settle))
         self._slots = DeferredSemaphore(PARALLEL)
         self._failures = 0
+        self._running = False
         self._next: IDelayedCall | None = None
         self._round: Deferred[None] | None = None
 
@@ -64,14 +64,14 @@ class Poller(Service):
     def _lease(self) -> str:
         return f"poll {self._authority.id}"
 
-    def startService(self) -> None:
+    def start(self) -> None:
         """Begin with a round at once: there may be rows from before a restart."""
-        super().startService()
+        self._running = True
         self._begin()
 
-    async def finish(self) -> None:
+    async def stop(self) -> None:
         """End after the round in hand and let another process take over at once."""
-        self.running = 0
+        self._running = False
         if self._next is not None and self._next.active():
             self._next.cancel()
         if self._round is not None:
@@ -95,7 +95,7 @@ class Poller(Service):
         except Exception:
             self._failures += 1
             _log.failure("CA {ca}: a round of polling failed", ca=self._authority.id)
-        if self.running:
+        if self._running:
             self._next = self._clock.callLater(self._pause(), self._begin)
 
     def _pause(self) -> float:
@@ -103,7 +103,7 @@ class Poller(Service):
             return self._interval
         longest = max(_LONGEST_BACKOFF, self._interval)
         pause = min(longest, self._interval * 2 ** min(self._failures - 1, 10))
-        return pause * (0.5 + self._jitter() / 2)
+        return float(pause * (0.5 + self._jitter() / 2))
 
     async def round(self) -> None:
         """Look after the rows of this CA, unless another process does.
@@ -119,9 +119,7 @@ class Poller(Service):
         for orphan in await ledger.run(lambda: ledger.store.orphans(now - DEAD)):
             if orphan.application.ca_id == self._authority.id:
                 await ledger.happen(Event.LOST, orphan, absent_since=None)
-        open_rows = await ledger.run(
-            lambda: ledger.store.in_states(self._authority.id, (State.PENDING, State.UNKNOWN))
-        )
+        open_rows = await ledger.run(lambda: ledger.store.in_states(self._authority.id, (State.PENDING, State.UNKNOWN)))
         pending = [row for row in open_rows if row.state is State.PENDING]
         unknown = [row for row in open_rows if row.state is State.UNKNOWN]
         if pending:

@@ -16,14 +16,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from kipuka.authority.interface import (
-    Authority,
     CertificateStatus,
     ChangesNames,
     EnrollmentRequest,
     KnowsStatus,
     Names,
 )
-from kipuka.enrollment.application import application
+from kipuka.enrollment.application import Applicant, application
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
@@ -31,9 +30,10 @@ from kipuka.errors import AuthorityError, Kind, RequestError
 from kipuka.store.rows import Enrollment, State
 from kipuka.store.store import StoreUnavailable
 
-__all__ = ["Answered", "Names", "Registration"]
+__all__ = ["Answered", "Applicant", "Names", "Registration", "Times"]
 
 _log = Logger("kipuka.enrollment")
+
 
 @dataclass(frozen=True)
 class Times:
@@ -65,19 +65,25 @@ class Answered:
 class Registration:
     """Takes checked requests to the label's CA, once.
 
-    :param authority: the CA, or a pool of them.
+    :param submitter: submits to the label's CA.
     :param profile: the label's profile; None leaves the choice to the CA.
     """
 
     def __init__(
-        self, authority: Authority, profile: str | None, label: str | None, ledger: Ledger, times: Times
+        self,
+        submitter: Submitter,
+        ledger: Ledger,
+        times: Times,
+        *,
+        label: str | None = None,
+        profile: str | None = None,
     ) -> None:
-        self._authority = authority
-        self._profile = profile
-        self._label = label
+        self._submitter = submitter
+        self._authority = submitter.authority
         self._ledger = ledger
         self._times = times
-        self._submitter = Submitter(authority, ledger)
+        self._label = label
+        self._profile = profile
 
     @property
     def ca_id(self) -> str:
@@ -91,16 +97,22 @@ class Registration:
         """
         return await self._authority.chain()
 
-    async def enroll(self, csr: x509.CertificateSigningRequest, caller: str, names: Names | None = None) -> Answered:
+    async def enroll(
+        self, csr: x509.CertificateSigningRequest, caller: Applicant, names: Names | None = None
+    ) -> Answered:
         """Ask for a certificate (RFC 7030 §4.2.1).
 
         :raises RequestError: when the CA cannot change names and the request asks for it.
         :raises AuthorityError: refused, or in trouble.
         """
-        return await self._answer(EnrollmentRequest(csr, self._profile, caller, names), "simpleenroll")
+        return await self._answer(EnrollmentRequest(csr, self._profile, caller.name, names), caller, "simpleenroll")
 
     async def renew(
-        self, certificate: x509.Certificate, csr: x509.CertificateSigningRequest, caller: str, names: Names | None = None
+        self,
+        certificate: x509.Certificate,
+        csr: x509.CertificateSigningRequest,
+        caller: Applicant,
+        names: Names | None = None,
     ) -> Answered:
         """Ask for the successor of a certificate, same key or another (RFC 7030 §4.2.2).
 
@@ -109,18 +121,16 @@ class Registration:
         """
         await self._must_be_own(certificate)
         await self._must_be_good(certificate)
-        request = EnrollmentRequest(csr, self._profile, caller, names, renews=certificate)
-        return await self._answer(request, "simplereenroll")
+        request = EnrollmentRequest(csr, self._profile, caller.name, names, renews=certificate)
+        return await self._answer(request, caller, "simplereenroll")
 
-    async def _answer(self, request: EnrollmentRequest, operation: str) -> Answered:
+    async def _answer(self, request: EnrollmentRequest, caller: Applicant, operation: str) -> Answered:
         if request.names is not None and not isinstance(self._authority, ChangesNames):
             raise RequestError(
                 Kind.FORBIDDEN,
                 "This CA issues for the names in the CSR only: leave the ChangeSubjectName attribute out.",
             )
-        wanted = application(
-            request, caller=request.requestor, operation=operation, label=self._label, ca_id=self._authority.id
-        )
+        wanted = application(request, caller, operation=operation, label=self._label, ca_id=self._authority.id)
         try:
             row = await self._ledger.join(wanted, self._times.replay)
             return await self._follow(row, request)

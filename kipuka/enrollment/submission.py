@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from kipuka.authority.interface import Authority, EnrollmentRequest, Issued, Outcome
@@ -17,8 +16,6 @@ from kipuka.enrollment.states import Event
 from kipuka.errors import AuthorityError, Kind
 from kipuka.store.rows import Enrollment
 from kipuka.store.store import StoreUnavailable
-
-T = TypeVar("T")
 
 _log = Logger("kipuka.enrollment")
 
@@ -38,8 +35,9 @@ class Submitter:
     """
 
     def __init__(self, authority: Authority, ledger: Ledger) -> None:
-        self._authority = authority
+        self.authority = authority
         self._ledger = ledger
+        self._in_hand: set[Deferred[None]] = set()
 
     def submit(self, row: Enrollment, request: EnrollmentRequest, *, last: bool) -> Deferred[Enrollment]:
         """Take the row and submit the request, unless another takes it first; cancelling stops only the waiting.
@@ -48,7 +46,28 @@ class Submitter:
         :return: the row after it.
         :raises AuthorityError: the CA certainly did nothing, and why.
         """
-        return shielded(self._submit(row, request, last=last))
+        answer: Deferred[Enrollment] = Deferred(canceller=lambda _: None)
+
+        async def carry() -> None:
+            try:
+                result = await self._submit(row, request, last=last)
+            except Exception as error:
+                if not answer.called:
+                    answer.errback(error)
+                elif not isinstance(error, AuthorityError):
+                    _log.failure("enrollment {id}: submitting failed", id=row.id)
+            else:
+                if not answer.called:
+                    answer.callback(result)
+
+        task = Deferred.fromCoroutine(carry())
+        self._in_hand.add(task)
+        task.addBoth(lambda _: self._in_hand.discard(task))
+        return answer
+
+    async def settled(self) -> None:
+        """Wait until what is in hand has been answered and written down."""
+        await gatherResults(list(self._in_hand))
 
     async def _submit(self, row: Enrollment, request: EnrollmentRequest, *, last: bool) -> Enrollment:
         ledger = self._ledger
@@ -77,7 +96,7 @@ class Submitter:
     async def _ask(self, taken: Enrollment, request: EnrollmentRequest) -> Outcome:
         if taken.submitted is not None and self._ledger.now() - taken.submitted > _FRESH:
             raise AuthorityError(Kind.UNREACHABLE, "The server is too slow at the moment: try again later.")
-        outcome = await self._authority.enroll(request)
+        outcome = await self.authority.enroll(request)
         if isinstance(outcome, Issued) and _key(outcome.certificate) != _key(request.csr):
             raise AuthorityError(
                 Kind.BAD_ANSWER,
@@ -86,7 +105,7 @@ class Submitter:
             )
         return outcome
 
-    async def _note(self, event: Event, row: Enrollment, **changes: Any) -> Enrollment:  # noqa: ANN401 - columns
+    async def _note(self, event: Event, row: Enrollment, **changes: Any) -> Enrollment:
         """Write down what the CA said, however long the store is away: nobody else knows it."""
         while True:
             try:
@@ -112,26 +131,6 @@ def granted(outcome: Issued) -> dict[str, Any]:
         "serial": f"0x{certificate.serial_number:x}",
         "reason": None,
     }
-
-
-def shielded(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
-    """Start work that goes on when whoever waits for it is cancelled."""
-    answer: Deferred[T] = Deferred(canceller=lambda _: None)
-
-    async def carry() -> None:
-        try:
-            result = await work
-        except Exception as error:  # noqa: BLE001 - handed on, or logged when nobody is left to hand it to
-            if not answer.called:
-                answer.errback(error)
-            elif not isinstance(error, AuthorityError):
-                _log.failure("unattended work failed")
-        else:
-            if not answer.called:
-                answer.callback(result)
-
-    Deferred.fromCoroutine(carry())
-    return answer
 
 
 def _key(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:

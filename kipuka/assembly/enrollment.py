@@ -1,0 +1,100 @@
+"""The ledger of a configuration, and who submits and polls for each CA."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import socket
+from collections.abc import Mapping
+from datetime import timedelta
+
+from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from kipuka.authority.interface import Authority
+from kipuka.config import model
+from kipuka.enrollment.desk import Desk
+from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.polling import Poller
+from kipuka.enrollment.registration import Registration, Times
+from kipuka.enrollment.states import Event
+from kipuka.enrollment.submission import Submitter
+from kipuka.observe import audit
+from kipuka.store.rows import Enrollment
+from kipuka.store.store import Store
+
+_LOCAL_POLL = 5
+_CONNECTIONS = 5
+_SETTLE = 2
+"""How many times the CA's time limit a look-up must find nothing: no request takes that long there."""
+
+
+class Reactor(IReactorCore, IReactorTime, IReactorThreads):
+    """What the ledger needs of a reactor."""
+
+
+class Office:
+    """The desk, and the registration authorities that hand requests to it.
+
+    :raises UnusableDatabase: the database will not do.
+    :raises StoreUnavailable: it cannot be used at the moment.
+    """
+
+    def __init__(self, config: model.Config, authorities: Mapping[str, Authority], reactor: Reactor) -> None:
+        url = config.db.url
+        Store.open(url).close()  # tables made, upgraded or refused while there is still a terminal to say so
+        threads = 1 if url.startswith("sqlite:") else _CONNECTIONS
+        pool = ThreadPool(minthreads=1, maxthreads=threads, name="ledger")
+        # Threads do not survive the fork of a daemon that detaches, so they begin with the reactor.
+        reactor.callWhenRunning(pool.start)
+        reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
+        self._ledger = Ledger(
+            lambda: Store.open(url, upgrade=False, connections=threads),
+            lambda work: deferToThreadPool(reactor, pool, work),
+            reactor,
+            f"{socket.gethostname()} {secrets.token_hex(8)}",
+            _audit_event,
+            timedelta(seconds=config.db.keep),
+        )
+        self._replay = config.est.replay_window
+        self._cas = {ca.id: ca for ca in config.ca}
+        self._submitters = {id_: Submitter(authority, self._ledger) for id_, authority in authorities.items()}
+        pollers = [self._poller(ca, authorities[ca.id], reactor) for ca in config.ca]
+        self.desk = Desk(self._ledger, list(self._submitters.values()), pollers)
+
+    def registration(self, ca_id: str, label: str | None, profile: str | None) -> Registration:
+        """The registration authority of a label."""
+        ca = self._cas[ca_id]
+        times = Times(replay=self._replay)
+        if isinstance(ca, model.DogtagCa):
+            times = Times(ca.approval_timeout, ca.timeout * _SETTLE, self._replay)
+        return Registration(self._submitters[ca_id], self._ledger, times, label=label, profile=profile)
+
+    def _poller(self, ca: model.Ca, authority: Authority, reactor: Reactor) -> Poller:
+        if isinstance(ca, model.DogtagCa):
+            interval, settle = ca.poll_interval, ca.timeout * _SETTLE
+        else:
+            interval, settle = _LOCAL_POLL, 0
+        return Poller(authority, self._ledger, reactor, interval, settle, random.random)
+
+
+def _audit_event(event: Event, row: Enrollment) -> None:
+    """Record what happened to an enrollment, whether a client waits for it or not."""
+    wanted = row.application
+    audit.to_log(
+        "ledger",
+        {
+            "what": event.value,
+            "enrollment": row.id,
+            "state": row.state.value,
+            "caller": wanted.caller,
+            "operation": wanted.operation,
+            "label": wanted.label,
+            "subject": wanted.subject,
+            "ca": wanted.ca_id,
+            "request": row.request_id,
+            "serial": row.serial,
+            "reason": row.reason,
+        },
+    )
