@@ -1,0 +1,107 @@
+"""A ledger on a real SQLite file with a fake clock and a CA that does what the test says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+
+from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Issued, Outcome, Pending
+from kipuka.enrollment.application import Applicant
+from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.registration import Answered, Registration, Times
+from kipuka.enrollment.states import Event
+from kipuka.enrollment.submission import Submitter
+from kipuka.store.rows import Enrollment, State
+from kipuka.store.store import Store, StoreUnavailable
+from tests.support import pki
+
+ALICE, BOB = Applicant("user:alice", "user:alice"), Applicant("user:bob", "user:bob")
+TIMES = Times(approval=60, answer=20, replay=600)
+CA = pki.root("CN=Fake CA")
+
+
+class FakeAuthority:
+    """Does what ``script`` says, call by call: an outcome, an exception, or a Deferred of either."""
+
+    id = "fake"
+
+    def __init__(self) -> None:
+        self.script: list[Any] = []
+        self.asked: list[EnrollmentRequest] = []
+        self.on_call: Callable[[], None] = lambda: None
+        self.statuses: dict[int, CertificateStatus] = {}
+
+    async def chain(self) -> tuple[x509.Certificate, ...]:
+        return (CA.certificate,)
+
+    async def enroll(self, request: EnrollmentRequest) -> Outcome:
+        self.asked.append(request)
+        self.on_call()
+        step = self.script.pop(0) if self.script else None
+        if isinstance(step, Deferred):
+            step = await step
+        if isinstance(step, Exception):
+            raise step
+        return step if isinstance(step, Issued | Pending) else self.issue(request.csr)
+
+    async def status(self, certificate: x509.Certificate) -> CertificateStatus:
+        return self.statuses.get(certificate.serial_number, CertificateStatus.GOOD)
+
+    async def close(self) -> None:
+        pass
+
+    @staticmethod
+    def issue(csr: x509.CertificateSigningRequest) -> Issued:
+        key: Any = type("Key", (), {"public_key": staticmethod(csr.public_key)})()
+        return Issued(CA.certify(key, csr.subject))
+
+
+class Node:
+    """One process: a ledger of its own over a store that others may share."""
+
+    def __init__(self, folder: Path, authority: FakeAuthority, clock: Clock, name: str = "node-1") -> None:
+        self.store = Store.open(f"sqlite:///{folder / 'ledger.db'}")
+        self.broken = False
+        self.events: list[tuple[Event, int]] = []
+        self.ledger = Ledger(lambda: self.store, self._run, clock, name, self._record)
+        self.ledger.start()
+        self.submitter = Submitter(authority, self.ledger)
+        self.registration = Registration(self.submitter, self.ledger, TIMES, label="lab", profile="p")
+
+    def _run(self, work: Callable[[], Any]) -> Deferred[Any]:
+        def unless_broken() -> object:
+            if self.broken:
+                raise StoreUnavailable("the disk is full")
+            return work()
+
+        return maybeDeferred(unless_broken)
+
+    def _record(self, event: Event, row: Enrollment) -> None:
+        self.events.append((event, row.id))
+
+    def ask(self, csr: x509.CertificateSigningRequest, caller: Applicant = ALICE) -> Deferred[Answered]:
+        return Deferred.fromCoroutine(self.registration.enroll(csr, caller))
+
+    def rows(self) -> list[Enrollment]:
+        return self.store.page()
+
+    def states(self) -> list[State]:
+        return [row.state for row in reversed(self.rows())]
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def csr(key: pki.PrivateKey | None = None, subject: str = "CN=device", **more: Any) -> x509.CertificateSigningRequest:
+    return pki.csr(key or pki.ec_key(), subject, **more)
+
+
+def der(certificate: x509.Certificate | None) -> bytes:
+    assert certificate is not None
+    return certificate.public_bytes(Encoding.DER)
