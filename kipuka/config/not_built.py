@@ -36,7 +36,6 @@ class NotBuilt:
 
 NOT_BUILT = (
     NotBuilt("server.workers", "several processes on one port", harmless=(1,)),
-    NotBuilt("db", "the store of requests"),
     NotBuilt("ca[].type", "CAs with their key in an HSM", only=("hsm",)),
     NotBuilt("ca[].poll_interval", "waiting for an agent's approval"),
     NotBuilt("ca[].approval_timeout", "waiting for an agent's approval"),

@@ -20,7 +20,6 @@ LABEL = MINIMAL + label("{}")
     ("template", "written", "path"),
     [
         (SERVER, "workers = 2", "server.workers"),
-        (EST, '[db]\nurl = "sqlite:///kipuka.db"', "db"),
         (DOGTAG, 'poll_interval = "5s"', "ca[0].poll_interval"),
         (DOGTAG, 'approval_timeout = "5m"', "ca[0].approval_timeout"),
         (DOGTAG, 'kra_url = "https://kra.example.com"', "ca[0].kra_url"),
