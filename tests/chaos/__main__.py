@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.chaos import report, schedule
 from tests.chaos.run import Options, StoppedError, chaos
+from tests.support.daemon import DaemonError
 
 
 def main() -> int:
@@ -38,7 +39,7 @@ def main() -> int:
     print(f"seed {seed}: repeat this schedule with --count {given.count} --seed {seed}", flush=True)
     try:
         run = chaos(plan, options)
-    except StoppedError as stopped:
+    except (StoppedError, DaemonError) as stopped:
         print(f"STOPPED, no verdict: {stopped}\nLogs and journal are in {folder}.")
         return 2
     print(report.table(run))

@@ -58,14 +58,14 @@ class Approver:
     def drain(self) -> None:
         """After the run: decide at once what still waits, so that a second submission becomes a second certificate.
 
-        :raises RuntimeError: requests of the run still wait after some time.
+        :raises RuntimeError: requests of the run still wait after some time, or Dogtag does not answer.
         """
         self._thread.join()
         for _ in range(_DRAIN_ATTEMPTS):
             if self._round(hurry=True) and not self._due:
                 return
             time.sleep(_INTERVAL)
-        raise RuntimeError(f"Requests that cannot be decided: {sorted(self._due)}")
+        raise RuntimeError(f"the agent's last requests cannot be decided: {sorted(self._due) or 'no list of them'}")
 
     def _run(self) -> None:
         while self._progress.pause(_INTERVAL):

@@ -83,13 +83,19 @@ class Faults:
         self.done[plan.victim] += 1
         self._journal.note(victim, f"killed ({self._progress.ended} operations have ended)", loud=True)
         time.sleep(plan.down)
-        _lab("start")
+        start_dogtag()
         self._journal.note(victim, "serves again", loud=True)
 
 
 def start_dogtag() -> None:
-    """Start what is down of the lab, left so by a run that was interrupted, say."""
-    _lab("start")
+    """Start what is down of the lab.
+
+    :raises OSError: it does not come up.
+    """
+    try:
+        _lab("start")
+    except OSError:  # the killed one was not quite gone
+        _lab("start")
 
 
 def _lab(*arguments: str) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 
 from tests.chaos import faults, report, site
 from tests.chaos.approver import Approver
 from tests.chaos.clients import Device, Result
-from tests.chaos.dogtag import Dogtag, lab
+from tests.chaos.dogtag import Dogtag, RefusedError, lab
 from tests.chaos.journal import Journal, Progress
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import CA_LINK, CLIENT_LINK, Plan, Schedule
@@ -78,19 +79,22 @@ def chaos(schedule: Schedule, options: Options) -> report.Run:
             results = _all(device, schedule.plans, options.clients, progress)
             seconds = journal.now
         finally:
-            trouble = progress.trouble
             progress.stop()
             killer.join()  # what it has killed is up again then
-        if trouble is not None:
-            raise StoppedError(trouble)
+        if progress.trouble is not None:
+            raise StoppedError(progress.trouble)
         if not daemon.running:
             raise StoppedError(f"kipuka has ended by itself:\n{daemon.log_tail()}")
         time.sleep(_SETTLE)
-        approver.drain()
+        try:
+            approver.drain()
+            certificates = dogtag.certificates(f"{name}-")
+        except (RuntimeError, OSError, HTTPException, RefusedError) as failure:
+            raise StoppedError(f"the CA cannot be asked what it has issued: {failure}") from failure
         return report.Run(
             schedule=schedule,
             results=results,
-            verdict=judge(results, dogtag.certificates(f"{name}-")),
+            verdict=judge(results, certificates),
             kills=killer.done,
             proxies={"to kipuka": to_kipuka, "to the CA": to_ca},
             decisions=approver.decisions,

@@ -180,4 +180,5 @@ def _kill(dice: Random, victim: Victim, operations: int) -> Kill:
     down, again, twice = dice.random(), dice.uniform(0.1, 2.5), dice.random() < 0.25
     if victim is Victim.KIPUKA:
         return Kill(victim, after, delay, down=2 * down, again=again if twice else None)
-    return Kill(victim, after, delay, down=4 * down)
+    # 389-ds does not start while the killed one still has its entry in /proc, which is some seconds.
+    return Kill(victim, after, delay, down=4 * down + (5 if victim is Victim.DS else 0))
