@@ -85,6 +85,11 @@ class Dogtag:
         """Return one certificate; the serial number is hex with 0x."""
         return x509.load_pem_x509_certificate(self._call("GET", f"/ca/rest/certs/{serial}")["Encoded"].encode())
 
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+
     def _call(self, method: str, path: str, body: object = None) -> Any:
         headers = {"Accept": "application/json"}
         if self._cookie is not None:

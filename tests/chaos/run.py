@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -56,16 +56,14 @@ def chaos(schedule: Schedule, options: Options) -> report.Run:
     name = f"c{schedule.seed}-{int(time.time()):x}"
     faults.start_dogtag()
     place = lab()
-    dogtag = Dogtag(place)
     with ExitStack() as stack:
+        dogtag, agent = (stack.enter_context(closing(Dogtag(place))) for _ in range(2))
         stack.callback(lambda: journal.write(options.folder / "journal"))
         to_ca = stack.enter_context(_proxy("to-ca", dogtag.address, schedule, options))
         where = site.make(options.folder, place, to_ca.port, ledger=options.ledger)
         to_kipuka = stack.enter_context(_proxy("to-kipuka", ("127.0.0.1", where.port), schedule, options))
         daemon = stack.enter_context(Daemon(where.config))
-        approver = Approver(
-            Dogtag(place), name, {each.number: each for each in schedule.plans}, quiet, progress, journal
-        )
+        approver = Approver(agent, name, {each.number: each for each in schedule.plans}, quiet, progress, journal)
         killer = faults.Faults(schedule.kills, daemon, quiet, progress, journal)
         threading.Thread(target=_tell, args=(progress, journal), daemon=True).start()
 
