@@ -48,6 +48,8 @@ class PostgresDatabase(Database):
     def __init__(self, url: str, *, connections: int) -> None:
         try:
             given = conninfo_to_dict(url)
+            if not re.fullmatch(r"[0-9,]*", str(given.get("port") or "")):
+                raise psycopg.ProgrammingError
         except psycopg.ProgrammingError:  # its text repeats parts of the URL, and there may be a password in it
             raise UnusableDatabase(
                 "libpq cannot read the database's URL; see \"Connection URIs\" in PostgreSQL's manual, "
