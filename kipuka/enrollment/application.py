@@ -33,7 +33,7 @@ def application(
 ) -> Application:
     """Describe a request for the ledger. Another caller with the same CSR asks for something of its own."""
     subject, alternative = _names(request)
-    public_key = request.csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    public_key = _public_key(request.csr)
     parts = (
         caller.identity.encode(),
         operation.encode(),
@@ -54,6 +54,15 @@ def application(
         public_key=hashlib.sha256(public_key).hexdigest(),
         subject=subject.rfc4514_string(),
     )
+
+
+def carries_key(certificate: x509.Certificate, wanted: Application) -> bool:
+    """Tell whether the certificate is for the public key that was asked for."""
+    return hashlib.sha256(_public_key(certificate)).hexdigest() == wanted.public_key
+
+
+def _public_key(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
+    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _names(request: EnrollmentRequest) -> tuple[x509.Name, bytes]:

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from kipuka.authority.interface import Authority, Issued, Refused, TracksRequests, Undecided
+from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.ledger import DEAD, Ledger
 from kipuka.enrollment.reconciliation import Reconciliation
 from kipuka.enrollment.states import Event
@@ -149,7 +150,10 @@ class Poller:
             _log.info("enrollment {id}: {trouble}", id=row.id, trouble=str(trouble))
             return
         if isinstance(progress, Issued):
-            await self._ledger.happen(Event.GRANTED, row, **granted(progress))
+            if carries_key(progress.certificate, row.application):
+                await self._ledger.happen(Event.GRANTED, row, **granted(progress))
+            else:
+                _log.error("enrollment {id}: request {request} is for another key", id=row.id, request=row.request_id)
         elif isinstance(progress, Refused):
             await self._ledger.happen(Event.REFUSED, row, reason=progress.reason)
         elif isinstance(progress, Undecided):

@@ -12,6 +12,7 @@ from datetime import timedelta
 from twisted.logger import Logger
 
 from kipuka.authority.interface import Absent, Authority, FindsRequests, InProgress, Issued, Pending, Refused
+from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import granted
@@ -59,6 +60,8 @@ class Reconciliation:
         found = await authority.find(wanted.public_key, wanted.subject, submitted - _BEFORE, known)
         ledger = self._ledger
         match found:
+            case Issued() if not carries_key(found.certificate, wanted):
+                _log.error("enrollment {id}: what was found is for another key", id=row.id)
             case Issued():
                 await ledger.happen(Event.GRANTED, row, **granted(found))
             case Pending():

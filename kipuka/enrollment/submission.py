@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from kipuka.authority.interface import Authority, EnrollmentRequest, Issued, Outcome
+from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
 from kipuka.errors import AuthorityError, Kind
@@ -97,7 +97,7 @@ class Submitter:
         if taken.submitted is not None and self._ledger.now() - taken.submitted > _FRESH:
             raise AuthorityError(Kind.UNREACHABLE, "The server is too slow at the moment: try again later.")
         outcome = await self.authority.enroll(request)
-        if isinstance(outcome, Issued) and _key(outcome.certificate) != _key(request.csr):
+        if isinstance(outcome, Issued) and not carries_key(outcome.certificate, taken.application):
             raise AuthorityError(
                 Kind.BAD_ANSWER,
                 "The CA answered with a certificate for another key: tell the administrator.",
@@ -131,7 +131,3 @@ def granted(outcome: Issued) -> dict[str, Any]:
         "serial": f"0x{certificate.serial_number:x}",
         "reason": None,
     }
-
-
-def _key(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
-    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
