@@ -71,8 +71,9 @@ def request(number: int, status: str, certificate: int | None = None, message: s
     }
 
 
-def review(entry: dict[str, Any], number: int, csr: x509.CertificateSigningRequest) -> dict[str, Any]:
+def review(entry: dict[str, Any], csr: x509.CertificateSigningRequest, notes: str | None) -> dict[str, Any]:
     """A request as its agent sees it. The policies of the profile are left out, which are most of the real one."""
+    written = {"requestNotes": notes} if notes else {}
     values = {
         "cert_request_type": "pkcs10",
         "cert_request": base64.b64encode(csr.public_bytes(Encoding.DER)).decode(),
@@ -80,11 +81,12 @@ def review(entry: dict[str, Any], number: int, csr: x509.CertificateSigningReque
     attributes = [{"name": name, "Value": value, "Descriptor": None} for name, value in values.items()]
     return {
         "nonce": "4185969332831147249",
-        "requestId": str(number),
+        "requestId": entry["requestURL"].rpartition("/")[2],
         "requestType": entry["requestType"],
         "requestStatus": entry["requestStatus"],
         "requestCreationTime": "Mon Nov 23 13:11:17 UTC 2026",
         "requestModificationTime": "Mon Nov 23 13:11:17 UTC 2026",
+        **written,
         "Attributes": {"Attribute": []},
         "ProfileID": "kipukaServerManual",
         "Renewal": False,

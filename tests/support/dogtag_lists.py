@@ -27,6 +27,7 @@ class Dogtag(Protocol):
 
     requests: dict[int, dict[str, Any]]
     csrs: dict[int, x509.CertificateSigningRequest]
+    notes: dict[int, str]
     issued: dict[int, x509.Certificate]
     issued_on: dict[int, datetime]
     revoked: set[int]
@@ -63,7 +64,7 @@ def review(dogtag: Dogtag, text: str) -> Answer:
     number = int(text)
     if number not in dogtag.requests:
         return answers.no_request(text)
-    return answers.success(answers.review(dogtag.requests[number], number, dogtag.csrs[number]))
+    return answers.success(answers.review(dogtag.requests[number], dogtag.csrs[number], dogtag.notes.get(number)))
 
 
 def search(dogtag: Dogtag, body: bytes, query: Mapping[str, str]) -> Answer:

@@ -100,7 +100,7 @@ class StandIn:
 
     :ivar bodies: the JSON bodies that were posted.
     :ivar issued: every certificate, by serial number; ``revoked`` holds the numbers withdrawn.
-    :ivar requests: how each request stands, by number; its CSR is in ``csrs``.
+    :ivar requests: how each request stands, by number; its CSR is in ``csrs``, what agents wrote in ``notes``.
     """
 
     prefixes: tuple[str, ...] = ("/ca/rest",)
@@ -114,6 +114,7 @@ class StandIn:
     issued_on: dict[int, datetime] = field(default_factory=dict)
     requests: dict[int, dict[str, Any]] = field(default_factory=dict)
     csrs: dict[int, x509.CertificateSigningRequest] = field(default_factory=dict)
+    notes: dict[int, str] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     _faults: deque[Callable[[Request], bytes | int] | None] = field(default_factory=deque)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(16))
@@ -149,9 +150,10 @@ class StandIn:
         csr = self.csrs[number]
         self._finish(number, "complete", self._issue(csr.subject, csr.public_key(), csr))
 
-    def reject(self, number: int, status: str = "rejected") -> None:
-        """Refuse, or with the status "canceled" cancel, as an agent does: neither gives a reason over REST."""
+    def reject(self, number: int, notes: str = "", status: str = "rejected") -> None:
+        """Refuse, or with the status "canceled" cancel, as an agent does. Only agents are shown the notes."""
         self._finish(number, status)
+        self.notes[number] = notes
 
     def _finish(self, number: int, status: str, certificate: int | None = None) -> None:
         if self.requests[number]["requestStatus"] != "pending":
