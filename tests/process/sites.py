@@ -21,9 +21,12 @@ CA_EXTENSIONS = (pki.x509.BasicConstraints, pki.x509.KeyUsage)
 class Site:
     """Files of one installation below ``folder``; ``config`` is written by :meth:`write`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, below_a_root: bool = False) -> None:
         self.folder = folder
-        self.ca = pki.root("CN=Process CA")
+        self.root = pki.root("CN=Process Root")
+        (folder / "root.pem").write_bytes(pki.pem(self.root.certificate))
+        self.ca = self.root.intermediate("CN=Process CA") if below_a_root else pki.root("CN=Process CA")
+        self._chain = {"chain": "root.pem"} if below_a_root else {}
         self.maker = pki.root("CN=Maker CA")
         self.tls_root = pki.root("CN=TLS Root")
         self.revoked = self.ca.client("CN=revoked")
@@ -58,7 +61,7 @@ class Site:
             "[server]": {"listen": f"127.0.0.1:{self.port}"} | dict(server or {}),
             "[tls]": {"cert": "tls.pem", "key": "tls-key.pem"} | dict(tls or {}),
             "[tls.client_auth]": {"trust_anchors": ["ca.pem", "maker.pem"]} | dict(client_auth or {}),
-            "[[ca]]": {"id": "main", "cert": "ca.pem", "key": "ca-key.pem"},
+            "[[ca]]": {"id": "main", "cert": "ca.pem", "key": "ca-key.pem"} | self._chain,
             "[est]": {"users": "users"},
             "[[est.label]]": {"name": "linked", "ca_id": "main", "proof_of_possession": "required"},
         }

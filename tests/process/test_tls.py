@@ -175,7 +175,7 @@ BAD = ["expired", "future", "revoked", "server", "foreign", "same-name", "self-s
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", BAD)
-def test_tls_07_bad_certificates_are_refused_with_errno_and_depth(
+def test_tls_07_08_bad_certificates_are_refused_with_errno_and_depth(
     site: Site, daemon: Daemon, name: str, version: ssl.TLSVersion
 ) -> None:
     identity, errno = next(rest for each, *rest in bad_certificates(site) if each == name)
