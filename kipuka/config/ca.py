@@ -59,6 +59,7 @@ OPERATIONS: Mapping[str, str | None] = {
     "chain": None,
     "template": "{profile}",
     "enroll": None,
+    "request": "{id}",
     "certificate": "{id}",
 }
 """What ``paths`` may name, and what such a path has to hold. The same as kipuka.authority.dogtag.paths, which brings
