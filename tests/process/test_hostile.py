@@ -174,6 +174,27 @@ def test_limits_of_connections_and_time_on_real_sockets(own: Site) -> None:
     check_log(busy)
 
 
+def test_enc_20_whoever_says_nothing_or_reads_nothing_is_cut(own: Site) -> None:
+    own.write(server={"header_timeout": 1, "body_timeout": 1, "idle_timeout": 1})
+    with Daemon(own.config) as daemon:
+        for hello in (b"", b"\x16\x03\x01\x00"):
+            with socket.create_connection(("127.0.0.1", own.port), 10) as silent:
+                silent.sendall(hello)
+                with pytest.raises(ConnectionResetError):
+                    silent.recv(100)
+        requests = message("GET", f"{EST}/cacerts") * 100
+        before, begun = memory(daemon), time.monotonic()
+        with own.client().connect() as connection, pytest.raises((OSError, ssl.SSLError)):
+            while time.monotonic() - begun < 30:
+                connection.send(requests)  # blocks once nobody reads them any more
+        assert time.monotonic() - begun < 25
+        assert memory(daemon) - before < 50_000_000
+        time.sleep(LINGER + 0.5)  # a timer that was forgotten would go off now
+        with own.client().connect() as connection:
+            assert connection.get(f"{EST}/cacerts").status == 200
+    check_log(daemon)
+
+
 def test_enc_04_texts_are_said_over_the_wire(site: Site) -> None:
     with site.client(site.device()).connect() as connection:
         answer = connection.post(PATH, base64.b64decode(CSR))
