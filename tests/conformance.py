@@ -126,7 +126,7 @@ def document(listed: list[Rule], where: dict[str, set[str]]) -> str:
     lines = [
         "# Conformance",
         "",
-        "Written by `make conformance` from the names of the tests; do not edit it. Each line is a rule of RFC 7030 and",
+        "Written by `make conformance` from the names of the tests; do not edit it. Each line is a rule of RFC 7030 or",
         "the RFCs around it, of good practice, or of a client that exists, and the tests that hold kipuka to it.",
         "",
         f"Of {len(listed)} rules, {tested} have tests; the others say why not.",
