@@ -90,6 +90,7 @@ class Tls:
 
     def context(self, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.anchor))
+        context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 does by itself
         if version is not None:
             context.minimum_version = context.maximum_version = version
         if self.identity is not None:

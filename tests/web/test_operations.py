@@ -488,3 +488,19 @@ def test_enc_19_several_operations_on_one_connection(world: World) -> None:
     ]
     assert statuses == [200, 204, 200, 200, 400, 200]
     assert not client.closed
+
+
+@pytest.mark.parametrize("operation", ["simpleenroll", "simplereenroll", "named/simpleenroll", "other/simplereenroll"])
+def test_err_04_a_client_certificate_whose_names_cannot_be_read(
+    world: World, request_: x509.CertificateSigningRequest, operation: str
+) -> None:
+    """OpenSSL takes T61Strings in Latin-1, cryptography does not."""
+    der = world.device("CN=AAAAAAAA").certificate.public_bytes(Encoding.DER)
+    patched = der.replace(b"\x0c\x08AAAAAAAA", b"\x14\x08" + b"\xe9" * 8)
+    assert patched != der
+    client = world.client(x509.load_der_x509_certificate(patched))
+    answer = client.post(f"{EST}/{operation}", body(request_))
+    assert answer.status == 403
+    assert "certificate" in answer.text
+    assert not world.main.requests
+    assert client.get(f"{EST}/cacerts").status == 200
