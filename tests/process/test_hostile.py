@@ -66,7 +66,7 @@ def test_enc_15_an_upload_without_end_is_cut(site: Site) -> None:
         with pytest.raises((ConnectionError, ssl.SSLError)):
             while time.monotonic() - begun < 4 * LINGER:
                 connection.send(b"10000\r\n" + b"A" * 0x10000 + b"\r\n")
-        assert time.monotonic() - begun < 2 * LINGER + 1
+        assert time.monotonic() - begun < 3 * LINGER
 
 
 def test_err_01_a_thousand_broken_bodies_on_one_connection(site: Site) -> None:
@@ -170,7 +170,7 @@ def test_limits_of_connections_and_time_on_real_sockets(own: Site) -> None:
             assert second.answer().status == 408
             with pytest.raises(ConnectionError):
                 third.answer()
-            assert time.monotonic() - begun < 8
+            assert time.monotonic() - begun < 15
         with own.client().connect() as connection:
             assert connection.get(f"{EST}/cacerts").status == 200
     check_log(busy)

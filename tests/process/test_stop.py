@@ -40,7 +40,7 @@ def test_a_request_in_hand_is_answered_before_the_end(own: Site, sent: int) -> N
     with Daemon(own.config) as daemon, own.client().connect() as connection, own.client().connect() as idle:
         assert idle.get(f"{EST}/cacerts").status == 200
         connection.send(POST[:sent])
-        time.sleep(0.3)  # let the beginning arrive
+        time.sleep(1)  # let the beginning arrive
         daemon.signal(signal.SIGTERM)
         no_longer_listens(own.port)
         with pytest.raises(ConnectionError):
@@ -65,7 +65,7 @@ def test_whoever_takes_too_long_is_cut_off(own: Site) -> None:
         before = time.monotonic()
         daemon.signal(signal.SIGTERM)
         ended(daemon)
-        assert 0.8 < time.monotonic() - before < 10
+        assert 0.8 < time.monotonic() - before < 20
     assert "cut off" in daemon.log_text()
 
 
@@ -77,7 +77,7 @@ def test_a_connection_in_its_handshake_does_not_hold_the_end_up(own: Site) -> No
         before = time.monotonic()
         daemon.signal(signal.SIGTERM)
         ended(daemon)
-        assert time.monotonic() - before < 10
+        assert time.monotonic() - before < 20
 
 
 def test_the_same_port_can_be_used_again_at_once(own: Site) -> None:
