@@ -19,7 +19,7 @@ class CannotListen(Exception):  # noqa: N818 - what it says is what happened
 def open_all(addresses: Sequence[ListenAddress], environ: Mapping[str, str]) -> list[socket.socket]:
     """Open every address, or none.
 
-    :param environ: where systemd says which sockets it hands over (sd_listen_fds(3)).
+    :param environ: where systemd names the sockets it hands over (sd_listen_fds(3)).
     :raises CannotListen: for the first that fails; those already open are closed again.
     """
     opened: list[socket.socket] = []
@@ -58,13 +58,24 @@ def _tcp(address: TcpAddress) -> list[socket.socket]:
 
 
 def _from_systemd(address: SystemdSocket, environ: Mapping[str, str]) -> list[socket.socket]:
-    ours = environ.get("LISTEN_PID") == str(os.getpid())
-    names = environ.get("LISTEN_FDNAMES", "").split(":") if ours else []
-    opened = [
-        socket.socket(fileno=os.dup(_FIRST_SYSTEMD_DESCRIPTOR + index))
-        for index, name in enumerate(names)
-        if name == address.name
-    ]
+    """Take over the sockets of this name.
+
+    Twisted drops LISTEN_PID and LISTEN_FDS from the environment when it is imported and leaves the names alone, so that
+    the descriptors themselves must show that they are listening sockets.
+    """
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    opened: list[socket.socket] = []
+    for descriptor, name in enumerate(names, _FIRST_SYSTEMD_DESCRIPTOR):
+        if name != address.name:
+            continue
+        try:
+            taken = socket.socket(fileno=os.dup(descriptor))
+        except OSError:
+            continue
+        if taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            opened.append(taken)
+        else:
+            taken.close()
     if not opened:
         raise CannotListen(f"cannot listen on {address}: systemd hands over no socket of this name")
     return opened

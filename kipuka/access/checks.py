@@ -30,10 +30,7 @@ def subject_pattern(pattern: str) -> Check:
 
     :raises ValueError: when the pattern is not a regular expression.
     """
-    try:
-        re.compile(_fill(pattern, "", ""))
-    except re.error as error:
-        raise ValueError(f"subject_pattern is not a regular expression: {error}") from error
+    _must_compile(pattern, "subject_pattern")
 
     def check(caller: Caller, request: CertificationRequest) -> None:
         subject = request.effective_subject.rfc4514_string()
@@ -54,10 +51,7 @@ def san_pattern(pattern: str) -> Check:
 
     :raises ValueError: when the pattern is not a regular expression.
     """
-    try:
-        re.compile(_fill(pattern, "", ""))
-    except re.error as error:
-        raise ValueError(f"san_pattern is not a regular expression: {error}") from error
+    _must_compile(pattern, "san_pattern")
 
     def check(caller: Caller, request: CertificationRequest) -> None:
         expected = _fill(pattern, caller.user, caller.common_name)
@@ -125,6 +119,13 @@ def allow(patterns: Iterable[str]) -> Check:
         )
 
     return check
+
+
+def _must_compile(pattern: str, key: str) -> None:
+    try:
+        re.compile(_fill(pattern, "", ""))
+    except re.error as error:
+        raise ValueError(f"{key} is not a regular expression: {error}") from error
 
 
 def _fill(pattern: str, user: str | None, common_name: str | None) -> str:

@@ -103,6 +103,9 @@ class LimitedChannel(HTTPChannel):
         """Wait for the next request, if there is to be one."""
         self._in_request = False
         super().requestDone(request)
+        if self._waitingForTransport and self.persistent and not self._handlingRequest:
+            # Twisted forgets it: whoever sends requests and reads no answers would fill the memory.
+            self._networkProducer.pauseProducing()
 
     def last_request(self) -> None:
         """Close now when idle, else after the answer to what has begun to arrive: the server is shutting down."""
@@ -160,6 +163,8 @@ class LimitedChannel(HTTPChannel):
 
     def forceAbortClient(self) -> None:
         """Cut the connection without another word."""
+        if self._cut is not None and self._cut.active():
+            self._cut.cancel()
         self._cut = None
         if self.transport is not None:
             ITCPTransport(self.transport).abortConnection()

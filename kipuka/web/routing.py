@@ -76,8 +76,13 @@ class Call:
     facts: dict[str, object] = field(default_factory=dict)
 
     def body(self) -> bytes:
-        """The request's body; its size is bounded by the channel."""
+        """The request's body; its size is bounded by the channel.
+
+        :raises RequestError: the client went away while its password was checked, and Twisted has closed the body.
+        """
         content = self.request.content
+        if content is not None and content.closed:
+            raise RequestError(Kind.MALFORMED, "The connection ended before the request was looked at: send it again.")
         return b"" if content is None else content.read()
 
 

@@ -8,7 +8,7 @@ import re
 import pytest
 from twisted.internet.defer import Deferred
 
-from kipuka.access.users import Users, hash_password
+from kipuka.access.users import Users, hash_password, wrong_credentials
 from kipuka.web.authentication import CONCURRENT, WAITING, Passwords, basic_credentials
 from tests.support import pki
 from tests.web.fakes import ALICE, World, basic, body
@@ -199,6 +199,23 @@ def test_passwords_are_checked_a_few_at_a_time_and_a_crowd_is_sent_away(world: W
     while started:
         started.pop().callback(None)
     assert all(client.answers()[0].status == 200 for client in clients[:-1])
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_client_that_goes_away_during_the_check_of_its_password_gets_no_certificate(
+    world: World, right: bool
+) -> None:
+    checking: Deferred[None] = Deferred()
+    world.operations.gate._passwords = Passwords(world.users, lambda _: checking)
+    client = world.client()
+    client.send(message("POST", f"{EST}/simpleenroll", CSR, content_type="application/pkcs10", authorization=basic()))
+    client.hang_up()
+    if right:
+        checking.callback(None)
+    else:
+        checking.errback(wrong_credentials())
+    assert not world.main.requests
+    assert world.audited[-1][0] == "refusal"
 
 
 def test_auth_16_identities_in_headers_are_not_believed(world: World) -> None:

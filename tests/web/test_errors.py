@@ -9,7 +9,7 @@ from cryptography.x509.oid import NameOID
 from twisted.python.failure import Failure
 
 from kipuka.authority.interface import EnrollmentRequest, Outcome
-from kipuka.errors import AuthorityError, Kind, KipukaError, RequestError
+from kipuka.errors import AuthorityError, Kind, RequestError
 from kipuka.web import errors
 from tests.support import pki
 from tests.web.fakes import RETRY_AFTER, World, basic, body
@@ -166,9 +166,37 @@ def test_err_08_statuses_that_no_est_client_knows_are_not_used() -> None:
     assert not {423, 425, 418} & set(STATUS.values())
 
 
-@pytest.mark.parametrize("error", [KipukaError(Kind.BUSY, "x"), RequestError(Kind.BUSY, "x")])
-def test_enc_22_the_longest_answer_stays_small(world: World, error: Exception) -> None:
+ROUTES = [
+    ("GET", f"{EST}/cacerts"),
+    ("HEAD", f"{EST}/cacerts"),
+    ("GET", f"{EST}/p384/csrattrs"),
+    ("GET", f"{EST}/csrattrs"),
+    ("GET", f"{EST}/nope/cacerts"),
+    ("GET", "/"),
+    ("GET", "/..%2f"),
+    ("PUT", f"{EST}/cacerts"),
+    ("POST", PATH),
+    ("POST", f"{EST}/both/simpleenroll"),
+    ("POST", f"{EST}/simplereenroll"),
+    ("POST", f"{EST}/fullcmc"),
+    ("POST", f"{EST}/serverkeygen"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize(
+    "fields", [{}, {"authorization": basic()}, {"authorization": basic("a", "b")}, {"accept": "*/*"}]
+)
+def test_enc_08_enc_22_t4_t5_each_answer_is_short_and_not_chunked(
+    world: World, method: str, path: str, fields: dict[str, str]
+) -> None:
     client = world.client()
-    client.send(message("POST", PATH, CSR, content_type="application/pkcs10", connection="close"))
-    client.answers()  # measures
-    assert failing(world, error).status == 503
+    client.send(
+        message(method, path, CSR if method in {"POST", "PUT"} else None, content_type="application/pkcs10", **fields)
+    )
+    head, end, _ = client.transport.value().partition(b"\r\n\r\n")
+    assert end
+    assert len(head) + 4 <= 1024
+    assert head.count(b"\r\n") <= 16
+    assert b"\r\ntransfer-encoding" not in head.lower()
+    assert head.startswith(b"HTTP/1.1 204") or b"\r\nContent-Length: " in head

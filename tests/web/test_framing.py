@@ -76,7 +76,7 @@ def test_enc_15_a_chunked_upload_is_cut_half_way(world: World) -> None:
     assert [answer.status for answer in client.answers()] == [413]
 
 
-def test_enc_15_the_limit_has_room_for_large_keys() -> None:
+def test_enc_15_t22_the_limit_has_room_for_large_keys() -> None:
     assert LIMIT >= 64 * 1024
 
 

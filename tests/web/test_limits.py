@@ -98,6 +98,36 @@ def test_enc_20_an_idle_connection_is_closed(world: World, requests: int) -> Non
     world.clock.advance(2)
     assert client.closed
     assert client.answers() == []
+    world.clock.advance(2 * LINGER)
+    client.hang_up()
+    assert not world.clock.getDelayedCalls()
+
+
+def test_enc_20_a_connection_that_is_cut_has_no_timer_left(world: World) -> None:
+    client = world.client()
+    world.clock.advance(LIMITS.idle_seconds)
+    assert client.transport.aborted
+    client.hang_up()
+    assert not world.clock.getDelayedCalls()
+
+
+def test_whoever_reads_no_answers_is_no_longer_listened_to(world: World) -> None:
+    client = world.client()
+    write = client.transport.write
+
+    def full(data: bytes) -> None:
+        client.protocol.pauseProducing()  # what a transport does whose buffer has filled
+        write(data)
+
+    client.transport.write = full  # type: ignore[method-assign]
+    client.send(GET + GET)
+    assert [answer.status for answer in client.answers()] == [200, 200]
+    assert client.transport.producerState == "paused"
+    client.protocol.resumeProducing()
+    assert client.transport.producerState == "producing"
+    client.transport.write = write  # type: ignore[method-assign]
+    assert client.get(f"{EST}/cacerts").status == 200
+    assert client.transport.producerState == "producing"
 
 
 def test_a_blank_line_does_not_hold_a_connection(world: World) -> None:

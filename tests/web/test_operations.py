@@ -7,6 +7,8 @@ import base64
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
+from pyasn1.codec.der import decoder
+from pyasn1_modules import rfc5652
 from twisted.internet.defer import Deferred
 
 from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Pending
@@ -44,6 +46,17 @@ def test_cac_01_02_03_the_ca_certificates(world: World) -> None:
     assert version_and_no_digests in base64.b64decode(answer.body)
 
 
+def test_cac_06_no_crls_and_no_signers(world: World) -> None:
+    der = base64.b64decode(world.client().get(f"{EST}/cacerts").body)
+    content, _ = decoder.decode(der, asn1Spec=rfc5652.ContentInfo())
+    signed, rest = decoder.decode(content["content"], asn1Spec=rfc5652.SignedData())
+    assert not rest
+    assert not signed["crls"].isValue
+    assert signed["version"] == 1
+    assert len(signed["digestAlgorithms"]) == len(signed["signerInfos"]) == 0
+    assert not signed["encapContentInfo"]["eContent"].isValue
+
+
 def test_cac_09_the_same_bytes_twice(world: World) -> None:
     client = world.client()
     assert client.get(f"{EST}/cacerts").body == client.get(f"{EST}/cacerts").body
@@ -56,7 +69,7 @@ def test_t1_t3_an_answer_is_written_at_once(world: World) -> None:
     assert len(client.transport.writes) <= 2
 
 
-def test_enc_12_media_types_are_byte_exact(world: World, request_: x509.CertificateSigningRequest) -> None:
+def test_enc_12_t6_media_types_are_byte_exact(world: World, request_: x509.CertificateSigningRequest) -> None:
     client = world.client()
     kinds = [
         client.get(f"{EST}/cacerts").field("Content-Type"),
@@ -247,7 +260,7 @@ def test_enr_07_t17_more_certificates_for_the_holder_of_one(world: World) -> Non
     assert [request.requestor for request in world.main.requests] == ["certificate:CN=device-1"] * 2
 
 
-def test_enr_09_weak_keys_are_refused_by_name(world: World) -> None:
+def test_enr_09_csa_12_weak_keys_are_refused_by_name(world: World) -> None:
     answer = enroll(world.client(), pki.csr(pki.rsa_key(1024), "CN=a"))
     assert answer.status == 403
     assert "1024" in answer.text
@@ -255,6 +268,15 @@ def test_enr_09_weak_keys_are_refused_by_name(world: World) -> None:
     assert answer.status == 403
     assert "ec-p384" in answer.text
     assert not world.main.requests
+
+
+def test_enr_08_a_key_that_will_not_sign_may_sign_its_own_request(world: World) -> None:
+    usage = pki._key_usage(digital_signature=False)
+    only_encipherment = x509.KeyUsage(
+        **{name.lstrip("_"): value for name, value in vars(usage).items()} | {"key_encipherment": True}
+    )
+    csr = pki.csr(pki.rsa_key(), "CN=a", extensions=[(only_encipherment, True)])
+    assert enroll(world.client(), csr).status == 200
 
 
 def test_auth_12_checks_of_the_label_refuse_with_403(world: World) -> None:
@@ -466,3 +488,19 @@ def test_enc_19_several_operations_on_one_connection(world: World) -> None:
     ]
     assert statuses == [200, 204, 200, 200, 400, 200]
     assert not client.closed
+
+
+@pytest.mark.parametrize("operation", ["simpleenroll", "simplereenroll", "named/simpleenroll", "other/simplereenroll"])
+def test_err_04_a_client_certificate_whose_names_cannot_be_read(
+    world: World, request_: x509.CertificateSigningRequest, operation: str
+) -> None:
+    """OpenSSL takes T61Strings in Latin-1, cryptography does not."""
+    der = world.device("CN=AAAAAAAA").certificate.public_bytes(Encoding.DER)
+    patched = der.replace(b"\x0c\x08AAAAAAAA", b"\x14\x08" + b"\xe9" * 8)
+    assert patched != der
+    client = world.client(x509.load_der_x509_certificate(patched))
+    answer = client.post(f"{EST}/{operation}", body(request_))
+    assert answer.status == 403
+    assert "certificate" in answer.text
+    assert not world.main.requests
+    assert client.get(f"{EST}/cacerts").status == 200

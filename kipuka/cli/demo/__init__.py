@@ -76,8 +76,8 @@ def _play(site: Site, process: Daemon, *, once: bool) -> int:
     _say()
     _say(f"serial 0x{serial:x}")
     if not once:
-        _say(f"Serving on port {site.port} until Ctrl-C.")
         with contextlib.suppress(KeyboardInterrupt):
+            _say(f"Serving on port {site.port} until Ctrl-C.")
             process.wait()
         _say("\nThe demo ends.")
     return 0

@@ -24,7 +24,7 @@ from tests.support import pki
 from tests.support.dogtag_contract import connections_closed
 
 ROOT = pki.root("CN=Server Root")
-SERVER = ROOT.server("localhost")
+SERVER = ROOT.server()
 AGENT = pki.root("CN=Agent Root").client("CN=agent")
 POLICY = ClientPolicy([ROOT.certificate], AGENT.chain, AGENT.key)
 
@@ -130,7 +130,7 @@ class ClientTests(TestCase):
         self.addCleanup(port.stopListening)
         return self.client(port.getHost().port, **options)
 
-    def client(self, port: int, host: str = "localhost", policy: ClientPolicy = POLICY, **options: Any) -> Client:
+    def client(self, port: int, host: str = "127.0.0.1", policy: ClientPolicy = POLICY, **options: Any) -> Client:
         client = Client.open(reactor, f"https://{host}:{port}", policy, **options)
         self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
         return client
@@ -265,7 +265,7 @@ class ClientTests(TestCase):
 
     async def test_an_intermediate_can_be_the_trust_root(self) -> None:
         middle = ROOT.intermediate()
-        client = await self.start(ServerTLS(middle.server("localhost")))
+        client = await self.start(ServerTLS(middle.server()))
         port = int(client._url.rpartition(":")[2])
         policy = ClientPolicy([middle.certificate])
         self.assertEqual((await self.client(port, policy=policy).get("/ok")).status, 200)

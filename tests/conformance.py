@@ -1,0 +1,159 @@
+"""``python -m tests.conformance``: which rules the tests cover, as the text of docs/conformance.md.
+
+Test names carry the ids of tests/vectors/conformance-ids.txt: ``test_enc_03_t19_...``, ``test_ren_01_04_...``. An id
+that no test carries needs a reason in :data:`OPEN`; one that has both, or neither, is a fault, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+IDS = TESTS / "vectors" / "conformance-ids.txt"
+
+_LEDGER = "not yet: needs the store of requests"
+_RA = "not offered: client certificates of registration authorities have no rights of their own"
+_TEMPLATE = "not offered: only OIDs are announced, in the form that all clients read"
+_PROXY = "not offered: kipuka ends TLS itself"
+
+OPEN = {
+    "TLS-09": "off on purpose: tls-unique and fresh revocation checks need a full handshake",
+    "AUTH-10": "not offered: Basic over TLS and client certificates are",
+    "AUTH-11": "not offered",
+    "AUTH-14": _RA,
+    "CAC-05": "not yet tried: whatever the CA's chain holds is served",
+    "ENR-10": _LEDGER,
+    "REN-08": "not offered: a certificate may be renewed at any time",
+    "ERR-03": "not offered: optional, and no client needs it",
+    "WAIT-02": _LEDGER,
+    "WAIT-03": _LEDGER,
+    "WAIT-04": _LEDGER,
+    "WAIT-05": _LEDGER,
+    "WAIT-06": _LEDGER,
+    "WAIT-07": _LEDGER,
+    "LOAD-02": "not yet: connections are limited by address, requests are not",
+    "CMC-01..14": "not offered",
+    "SKG-01..19": "not offered",
+    "CSA-07": _TEMPLATE,
+    "CSA-08": _TEMPLATE,
+    "CSA-09": _TEMPLATE,
+    "POP-08": "cannot be seen: pyOpenSSL does not tell; tls.min_version 1.3 is the way to be sure",
+    "POP-11": _PROXY,
+    "POP-13": "not offered: the CA relies on its registration authority",
+    "T15": _LEDGER,
+    "T24": "nothing to do: certmonger and Windows do not speak EST",
+    "T25": _RA,
+    "T26": "not yet: the fingerprint of the chain is not shown anywhere",
+}
+
+ELSEWHERE = {
+    "CAC-08": "unit/authority/test_dogtag_cached.py::test_an_old_value_serves_while_the_source_fails",
+}
+"""Tests without the id in their names: file and the beginning of the function's name."""
+
+_FUNCTION = re.compile(r"^\s*(?:async )?def (test_\w+)", re.MULTILINE)
+_FAMILIES = "tls|uri|enc|auth|cac|enr|ren|err|wait|load|cmc|skg|csa|pop"
+_RULES = re.compile(rf"_({_FAMILIES})((?:_\d\d(?=_|$))+)")
+_TRAP = re.compile(r"_t(\d{1,2})(?=_|$)")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of the list."""
+
+    section: str
+    id: str
+    text: str
+
+
+def rules() -> list[Rule]:
+    """Read the list of ids."""
+    found: list[Rule] = []
+    section = ""
+    for line in IDS.read_text("utf-8").splitlines():
+        if line.startswith("## "):
+            section = line[3:]
+        elif line and not line.startswith("#"):
+            id_, _, text = line.partition(" ")
+            found.append(Rule(section, id_, text))
+    return found
+
+
+def ids_in(name: str) -> set[str]:
+    """The ids that a test's name carries."""
+    numbered = {
+        f"{family.upper()}-{number}"
+        for family, numbers in _RULES.findall(name)
+        for number in numbers.strip("_").split("_")
+    }
+    return numbered | {f"T{int(number)}" for number in _TRAP.findall(name)}
+
+
+def covered() -> dict[str, set[str]]:
+    """For each id the files with tests that carry it."""
+    where: defaultdict[str, set[str]] = defaultdict(set)
+    names: dict[str, list[str]] = {}
+    for file in sorted(TESTS.rglob("test_*.py")):
+        short = str(file.relative_to(TESTS))
+        names[short] = _FUNCTION.findall(file.read_text("utf-8"))
+        for name in names[short]:
+            for id_ in ids_in(name):
+                where[id_].add(short)
+    for id_, node in ELSEWHERE.items():
+        file_, _, beginning = node.partition("::")
+        if any(name.startswith(beginning) for name in names.get(file_, ())):
+            where[id_].add(file_)
+    return where
+
+
+def faults(listed: list[Rule], where: dict[str, set[str]]) -> list[str]:
+    """Ids without tests and reason, with both, and ids in test names or reasons that are not listed."""
+    known = {rule.id for rule in listed}
+    texts = [f"{rule.id} ({rule.text}) has neither a test nor a reason" for rule in listed if not _settled(rule, where)]
+    texts += [f"{id_} has tests and a reason why it has none" for id_ in sorted(known & OPEN.keys() & where.keys())]
+    texts += [f"{id_} in the names of tests is not in the list" for id_ in sorted(where.keys() - known)]
+    texts += [f"{id_} has a reason and is not in the list" for id_ in sorted(OPEN.keys() - known)]
+    return texts
+
+
+def document(listed: list[Rule], where: dict[str, set[str]]) -> str:
+    """The page."""
+    tested = sum(rule.id in where for rule in listed)
+    lines = [
+        "# Conformance",
+        "",
+        "Written by `make conformance` from the names of the tests; do not edit it. Each line is a rule of RFC 7030 or",
+        "the RFCs around it, of good practice, or of a client that exists, and the tests that hold kipuka to it.",
+        "",
+        f"Of {len(listed)} rules, {tested} have tests; the others say why not.",
+    ]
+    section = ""
+    for rule in listed:
+        if rule.section != section:
+            section = rule.section
+            lines += ["", f"## {section}", "", "| id | rule | tests |", "|---|---|---|"]
+        tests = ", ".join(f"`{file}`" for file in sorted(where.get(rule.id, ())))
+        lines.append(f"| {rule.id} | {rule.text} | {tests or OPEN.get(rule.id, '**nothing**')} |")
+    return "\n".join(lines) + "\n"
+
+
+def _settled(rule: Rule, where: dict[str, set[str]]) -> bool:
+    return rule.id in where or rule.id in OPEN
+
+
+def main() -> int:
+    """Print the page; say on standard error what is missing."""
+    listed, where = rules(), covered()
+    sys.stdout.write(document(listed, where))
+    wrong = faults(listed, where)
+    for text in wrong:
+        print(text, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
