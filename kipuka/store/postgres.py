@@ -46,15 +46,7 @@ class PostgresDatabase(Database):
     insert = staticmethod(insert)
 
     def __init__(self, url: str, *, connections: int) -> None:
-        try:
-            given = conninfo_to_dict(url)
-            if not re.fullmatch(r"[0-9,]*", str(given.get("port") or "")):
-                raise psycopg.ProgrammingError
-        except psycopg.ProgrammingError:  # its text repeats parts of the URL, and there may be a password in it
-            raise UnusableDatabase(
-                "libpq cannot read the database's URL; see \"Connection URIs\" in PostgreSQL's manual, "
-                "and write @ / ? # and % of a password as %40 %2F %3F %23 %25"
-            ) from None
+        given = _read(url)
         self._parameters: dict[str, Any] = {**_DEFAULTS, **given, "client_encoding": "UTF8"}
         self._password = str(given.get("password") or "")
         engine = create_engine(
@@ -99,3 +91,17 @@ class PostgresDatabase(Database):
                 "createdb --encoding=UTF8 --template=template0 kipuka"
             )
         return connection
+
+
+def _read(url: str) -> dict[str, Any]:
+    """Take the URL apart as libpq does. What libpq says of a bad one repeats parts of it, perhaps of a password."""
+    try:
+        parameters = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        parameters = None
+    if parameters is None or not re.fullmatch(r"[0-9,]*", str(parameters.get("port") or "")):
+        raise UnusableDatabase(
+            "libpq cannot read the database's URL; see \"Connection URIs\" in PostgreSQL's manual, "
+            "and write @ / ? # and % of a password as %40 %2F %3F %23 %25"
+        )
+    return parameters

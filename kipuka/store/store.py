@@ -7,12 +7,12 @@ that agree to well under a second.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
-from sqlalchemy import Connection, Select, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, or_, select, update
 
 from kipuka.store.database import Database
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
@@ -28,6 +28,15 @@ _LARGEST_ID = 2**63 - 1
 _CLEANED_AT_ONCE = 500
 _JOINS = 20
 _PAGE = 1000
+
+# The statements of every request are built once: SQLAlchemy takes longer to build one than SQLite to run it.
+_BY_ID = select(enrollments).where(_ROW.id == bindparam("row_id"))
+_OPEN_OF_KEY = select(enrollments).where(_ROW.key == bindparam("open_key"), IS_OPEN).with_for_update()
+_CHANGE = (
+    update(enrollments)
+    .where(_ROW.id == bindparam("row_id"), _ROW.state.in_(bindparam("expected", expanding=True)))
+    .returning(*enrollments.c)
+)
 
 
 class Changes(TypedDict, total=False):
@@ -57,6 +66,8 @@ class Store:
     def __init__(self, database: Database, copy: Path | None = None) -> None:
         self._database = database
         self.copy = copy
+        adding = database.insert(enrollments).on_conflict_do_nothing(index_elements=[_ROW.key], index_where=IS_OPEN)
+        self._add = adding.returning(*enrollments.c)
 
     @classmethod
     def open(cls, url: str, *, upgrade: bool = True, connections: int = 5) -> Self:
@@ -88,34 +99,26 @@ class Store:
 
         :param replay_before: a row that was DELIVERED before this is closed, and a new one begins.
         """
-        is_open = and_(_ROW.key == application.key, IS_OPEN)
-        new = _application_columns(application) | {"state": State.RECEIVED, "created": now, "updated": now}
-        adding = (
-            self._database.insert(enrollments)
-            .values(new)
-            .on_conflict_do_nothing(index_elements=[_ROW.key], index_where=IS_OPEN)
-            .returning(*enrollments.c)
-        )
+        new = _columns(application) | {"state": State.RECEIVED, "created": now, "updated": now}
         with self._database.write() as connection:
             # Between looking and adding, another may add (PostgreSQL): then there is one to look at.
             for _ in range(_JOINS):
-                row = _first(connection, select(enrollments).where(is_open).with_for_update())
+                row = _first(connection, _OPEN_OF_KEY, {"open_key": application.key})
                 if row is not None:
                     if row.state is not State.DELIVERED or row.delivered is None or row.delivered >= replay_before:
                         return row
-                    closing = update(enrollments).where(_ROW.id == row.id)
-                    connection.execute(closing.values(state=State.CLOSED, updated=now))
-                added = connection.execute(adding).mappings().first()
-                if added is not None:
-                    return enrollment(added)
+                    _change(connection, row.id, {row.state}, {"state": State.CLOSED, "updated": now})
+                row = _first(connection, self._add, new)
+                if row is not None:
+                    return row
         raise StoreUnavailable(f"rows of one key came and went {_JOINS} times while one was being joined")
 
     def get(self, id: int) -> Enrollment | None:  # noqa: A002 - what it is called everywhere
         """The row of this number, unless there is none, or none any more."""
         if not 0 < id <= _LARGEST_ID:
             return None
-        rows = self._rows(select(enrollments).where(_ROW.id == id))
-        return rows[0] if rows else None
+        with self._database.read() as connection:
+            return _first(connection, _BY_ID, {"row_id": id})
 
     def move(
         self,
@@ -135,11 +138,8 @@ class Store:
             raise TypeError(f"a move cannot change {', '.join(sorted(unknown))}")
         if State.CLOSED in expected and to is not State.CLOSED:
             raise ValueError("a closed row stays closed")
-        changing = update(enrollments).where(_ROW.id == id, _ROW.state.in_(expected))
-        changing = changing.values(state=to, updated=now, **changes)
         with self._database.write() as connection:
-            changed = connection.execute(changing.returning(*enrollments.c)).mappings().first()
-        return None if changed is None else enrollment(changed)
+            return _change(connection, id, expected, {"state": to, "updated": now, **changes})
 
     def changed(self, since: datetime) -> list[Enrollment]:
         """The rows that changed at or after this time, in that order.
@@ -238,11 +238,16 @@ class Store:
             return [enrollment(row) for row in connection.execute(query).mappings()]
 
 
-def _first(connection: Connection, query: Select[Any]) -> Enrollment | None:
-    row = connection.execute(query).mappings().first()
+def _first(connection: Connection, statement: Executable, parameters: dict[str, Any]) -> Enrollment | None:
+    row = connection.execute(statement, parameters).mappings().first()
     return None if row is None else enrollment(row)
 
 
-def _application_columns(application: Application) -> dict[str, object]:
-    names: Iterable[str] = Application.__dataclass_fields__
-    return {name: getattr(application, name) for name in names}
+def _change(
+    connection: Connection, row_id: int, expected: Collection[State], values: dict[str, Any]
+) -> Enrollment | None:
+    return _first(connection, _CHANGE, {"row_id": row_id, "expected": list(expected), **values})
+
+
+def _columns(application: Application) -> dict[str, Any]:
+    return {name: getattr(application, name) for name in Application.__dataclass_fields__}

@@ -329,7 +329,7 @@ def test_postgresql_url_that_libpq_cannot_read(url: str) -> None:
     with pytest.raises(UnusableDatabase, match=r"write @ / .* of a password as %40") as caught:
         Store.open(url)
     assert "hunter2" not in str(caught.value)
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
 
 
 def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import insert
 
 from kipuka.store.rows import State
 from kipuka.store.schema import enrollments
-from kipuka.store.store import Store, _application_columns
+from kipuka.store.store import Store, _columns
 from tests.unit.store.places import NOW, SECOND, application
 
 MANY = 10_000
@@ -16,7 +16,7 @@ MANY = 10_000
 
 def test_ten_thousand_pending(store: Store) -> None:
     state = {"state": State.PENDING, "created": NOW, "updated": NOW}
-    values = [_application_columns(application(number)) | state for number in range(MANY)]
+    values = [_columns(application(number)) | state for number in range(MANY)]
     with store._database.write() as connection:
         connection.execute(insert(enrollments), values)
     started = time.perf_counter()
