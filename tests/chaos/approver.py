@@ -18,7 +18,7 @@ from tests.chaos.schedule import Plan
 
 _INTERVAL = 0.5
 _TROUBLE = (OSError, http.client.HTTPException, RefusedError)
-_DRAIN_ATTEMPTS = 60
+_DRAIN_ATTEMPTS = 240
 
 
 class Approver:

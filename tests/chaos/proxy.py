@@ -38,6 +38,7 @@ class Proxy:
         self._listening = threading.Event()
         self._failure: BaseException | None = None
         self._done: asyncio.Event | None = None
+        self._open: set[asyncio.Task[None]] = set()
 
     @property
     def cuts(self) -> int:
@@ -68,14 +69,19 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._done = asyncio.Event()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", self.port)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = server.sockets[0].getsockname()[1]
         self._listening.set()
         await self._done.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in self._open:
             task.cancel()
-        await asyncio.sleep(0)
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._connection(reader, writer))
+        self._open.add(task)  # the loop itself holds tasks only weakly
+        task.add_done_callback(self._open.discard)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         treatment = self._treat(self.connections)
