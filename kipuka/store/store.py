@@ -31,7 +31,7 @@ _PAGE = 1000
 
 # The statements of every request are built once: SQLAlchemy takes longer to build one than SQLite to run it.
 _BY_ID = select(enrollments).where(_ROW.id == bindparam("row_id"))
-_OPEN_OF_KEY = select(enrollments).where(_ROW.key == bindparam("open_key"), IS_OPEN).with_for_update()
+_OPEN_OF_KEY = select(enrollments).where(_ROW.key == bindparam("open_key"), IS_OPEN)
 _CHANGE = (
     update(enrollments)
     .where(_ROW.id == bindparam("row_id"), _ROW.state.in_(bindparam("expected", expanding=True)))
@@ -101,7 +101,7 @@ class Store:
         """
         new = _columns(application) | {"state": State.RECEIVED, "created": now, "updated": now}
         with self._database.write() as connection:
-            # Between looking and adding, another may add (PostgreSQL): then there is one to look at.
+            # Between two of these statements another may close or add one (PostgreSQL): then there is one to look at.
             for _ in range(_JOINS):
                 row = _first(connection, _OPEN_OF_KEY, {"open_key": application.key})
                 if row is not None:
