@@ -21,6 +21,7 @@ class Desk:
 
     def start(self) -> None:
         """Begin to watch and to poll."""
+        self._ledger.open()
         self._ledger.start()
         for poller in self._pollers:
             poller.start()

@@ -71,14 +71,15 @@ class Ledger:
         ]
         self._ended: list[Deferred[Any]] = []
 
-    def start(self) -> None:
-        """Open the store, give signs of life and watch.
-
-        Not before: a daemon that detaches forks, and connections to a database do not survive that.
+    def open(self) -> None:
+        """Open the store. Not before: a daemon that detaches forks, and connections to a database do not survive that.
 
         :raises StoreUnavailable: it cannot be opened.
         """
         self._store = self._open_store()
+
+    def start(self) -> None:
+        """Give signs of life and watch, once the store is open."""
         self._ended = [loop.start(seconds) for loop, seconds in self._loops]
 
     async def stop(self) -> None:
@@ -133,13 +134,13 @@ class Ledger:
         waiter: Deferred[Enrollment] = Deferred()
         entry = (row, waiter)
         self._waiters[row.id].append(entry)
-        alarm = self._clock.callLater(seconds if self._patient else 0, _give_up, waiter, row)
+        alarm = self._clock.callLater(seconds, _give_up, waiter, row)
         try:
             # Somebody may have changed it between the caller's look at the row and this waiter.
             latest = await self.run(lambda: self._store.get(row.id))
             if latest is not None and latest.state is not row.state:
                 return latest
-            return await waiter
+            return await waiter if self._patient and seconds > 0 else row
         finally:
             if alarm.active():
                 alarm.cancel()

@@ -19,10 +19,8 @@ from kipuka.store.store import StoreUnavailable
 
 _log = Logger("kipuka.enrollment")
 
-_NOTHING_DONE = {Kind.UNREACHABLE, Kind.BUSY, Kind.MISCONFIGURED, Kind.TOO_LARGE}
+_NOTHING_DONE = {Kind.UNREACHABLE, Kind.BUSY, Kind.MISCONFIGURED, Kind.TOO_LARGE, Kind.INVALID}
 """After these the CA certainly has not taken the request."""
-_NO = {Kind.REFUSED, Kind.INVALID}
-"""These are the CA's last word."""
 _FRESH = timedelta(seconds=5)
 """What was not sent so long after it was written down is not sent any more: others may have given this process up."""
 _STORE_RETRY = 1.0
@@ -78,7 +76,7 @@ class Submitter:
             outcome = await self._ask(taken, request)
         except AuthorityError as trouble:
             _log.info("enrollment {id}: {trouble}", id=row.id, trouble=str(trouble))
-            if trouble.kind in _NO:
+            if trouble.kind is Kind.REFUSED:
                 return await self._note(Event.REFUSED, taken, reason=trouble.text)
             if trouble.kind not in _NOTHING_DONE:
                 return await self._note(Event.LOST, taken, reason=trouble.text, absent_since=None)

@@ -70,6 +70,7 @@ class Node:
         self.broken = False
         self.events: list[tuple[Event, int]] = []
         self.ledger = Ledger(lambda: self.store, self._run, clock, name, self._record)
+        self.ledger.open()
         self.ledger.start()
         self.submitter = Submitter(authority, self.ledger)
         self.registration = Registration(self.submitter, self.ledger, TIMES, label="lab", profile="p")
