@@ -17,7 +17,7 @@ from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import granted
 from kipuka.errors import AuthorityError
-from kipuka.store.rows import Enrollment
+from kipuka.store.rows import Enrollment, State
 
 _log = Logger("kipuka.reconciliation")
 
@@ -41,7 +41,8 @@ class Reconciliation:
     async def round(self, rows: list[Enrollment], known: frozenset[str]) -> None:
         """Look each row up once.
 
-        :param known: the CA's numbers of requests that belong to other rows.
+        :param known: the CA's numbers of pending requests that belong to other rows; what else belongs to others with
+            the same key, such as the certificate that is being renewed, is looked up here.
         :raises AuthorityError: the CA cannot be asked now; the settling time begins anew.
         """
         if not isinstance(self._authority, FindsRequests):
@@ -55,10 +56,14 @@ class Reconciliation:
                 raise
 
     async def _look_up(self, authority: FindsRequests, row: Enrollment, known: frozenset[str]) -> None:
+        ledger, wanted = self._ledger, row.application
+        rows = await ledger.run(lambda: ledger.store.of_key(wanted.ca_id, wanted.public_key))
+        others = [each for each in rows if each.id != row.id]
+        if any(each.state is State.SUBMITTING for each in others):
+            return  # what is found might be the answer that this other one is about to get
+        known |= {number for each in others for number in (each.request_id, each.serial) if number is not None}
         submitted = row.submitted or row.created
-        wanted = row.application
         found = await authority.find(wanted.public_key, wanted.subject, submitted - _BEFORE, known)
-        ledger = self._ledger
         match found:
             case Issued() if not carries_key(found.certificate, wanted):
                 _log.error("enrollment {id}: what was found is for another key", id=row.id)

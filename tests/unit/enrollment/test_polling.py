@@ -9,6 +9,7 @@ from kipuka.authority.interface import (
     Absent,
     Finding,
     InProgress,
+    Outcome,
     Pending,
     PendingRequests,
     Progress,
@@ -19,7 +20,7 @@ from kipuka.enrollment.polling import Poller
 from kipuka.errors import AuthorityError, Kind
 from kipuka.store.rows import State
 from tests.support import pki
-from tests.unit.enrollment.office import FakeAuthority, Node, csr
+from tests.unit.enrollment.office import BOB, FakeAuthority, Node, csr
 from tests.unit.enrollment.test_registration import Case, trouble
 
 INTERVAL, SETTLE = 5.0, 30.0
@@ -36,6 +37,7 @@ class TrackedAuthority(FakeAuthority):
         self.found: Finding | Exception = Absent()
         self.away: AuthorityError | None = None
         self.lists = self.asked_after = self.searches = 0
+        self.known: frozenset[str] = frozenset()
 
     async def still_pending(self, expected: int) -> PendingRequests:
         self.lists += 1
@@ -49,6 +51,7 @@ class TrackedAuthority(FakeAuthority):
 
     async def find(self, public_key: str, subject: str, since: datetime, known: frozenset[str]) -> Finding:
         self.searches += 1
+        self.known = known
         if isinstance(self.found, Exception):
             raise self.found
         return self.found
@@ -228,6 +231,28 @@ class Reconciling(TrackedCase):
         self.clock.pump([INTERVAL] * 4)
         assert other.states() == [State.ISSUED]
         assert len(self.tracked.asked) == 1
+
+    def test_ren_what_belongs_to_other_requests_for_the_key_is_not_what_was_lost(self) -> None:
+        key = pki.ec_key()
+        issued = self.successResultOf(self.node.ask(csr(key), BOB))
+        self.tracked.script = [Pending("9"), trouble(Kind.NO_ANSWER)]
+        self.tracked.pending.add("9")
+        for request in (csr(key, "CN=other"), csr(key)):
+            self.node.ask(request).addErrback(lambda _: None)
+        self.poller().start()
+        assert self.tracked.known == {"9", issued.enrollment.serial}
+
+    def test_nothing_is_taken_over_while_another_request_for_the_key_is_on_its_way(self) -> None:
+        _, request = self.lost()
+        on_its_way = Deferred[Outcome]()
+        self.tracked.script = [on_its_way]
+        self.node.ask(request, BOB).addErrback(lambda _: None)
+        self.poller().start()
+        assert self.tracked.searches == 0
+        on_its_way.callback(self.tracked.issue(request))
+        self.clock.advance(INTERVAL)
+        assert self.tracked.searches == 1
+        assert self.tracked.known == {self.node.rows()[0].serial}
 
     def test_a_key_that_is_not_asked_for_is_not_found(self) -> None:
         self.lost()

@@ -154,6 +154,16 @@ def test_in_states(store: Store) -> None:
     assert store.in_states("nobody", State) == []
 
 
+def test_of_key_finds_the_closed_ones_too(store: Store) -> None:
+    first = store.join(application(1), NOW, REPLAY)
+    closed = store.move(first.id, OPEN, State.CLOSED, LATER)
+    store.join(application(2), NOW, REPLAY)
+    store.join(replace(application(3, ca="other"), public_key=first.application.public_key), NOW, REPLAY)
+    again = store.join(replace(application(4), public_key=first.application.public_key), NOW, REPLAY)
+    assert store.of_key("ca", first.application.public_key) == [closed, again]
+    assert store.of_key("ca", "nobody's") == []
+
+
 def test_counts(store: Store) -> None:
     assert store.counts() == dict.fromkeys(State, 0)
     for number in range(3):
