@@ -114,11 +114,12 @@ class Ledger:
     async def happen(self, event: Event, row: Enrollment, **changes: Any) -> Enrollment | None:
         """Let an event happen to a row.
 
+        :param row: as it was when the event came about: an event of one submission is none of a later one.
         :return: the row after it, or None when its state does not take the event any more.
         :raises StoreUnavailable: the event is not written down.
         """
         now = self.now()
-        moved = await self.run(lambda: self._store.move(row.id, sources(event), target(event), now, **changes))
+        moved = await self.run(lambda: self._store.move(row.id, sources(event), target(event), now, row, **changes))
         if moved is not None:
             self._record(event, moved)
             self._tell(moved)
@@ -127,7 +128,7 @@ class Ledger:
     async def annotate(self, row: Enrollment, **changes: Any) -> Enrollment | None:
         """Change facts about a row that stays in its state; None when it has moved on."""
         now = self.now()
-        return await self.run(lambda: self._store.move(row.id, {row.state}, row.state, now, **changes))
+        return await self.run(lambda: self._store.move(row.id, {row.state}, row.state, now, row, **changes))
 
     async def changed(self, row: Enrollment, seconds: float) -> Enrollment:
         """Wait until the row is in another state than the one given; after so many seconds return it as it is."""

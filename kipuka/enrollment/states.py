@@ -2,7 +2,8 @@
 
 The table says which state an event leads to. A pair that is not in it cannot happen in an orderly life; when it is
 met all the same (two processes, an answer that arrives after its row was given up) the row stays as it is, and whoever
-brought the event is told so by :meth:`kipuka.enrollment.ledger.Ledger.happen` returning None.
+brought the event is told so by :meth:`kipuka.enrollment.ledger.Ledger.happen` returning None. The same goes for an
+event of an earlier submission: a process that was suspended knows nothing of the one that was made in its place.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ TABLE: Mapping[Event, Mapping[State, State]] = {
     Event.TAKEN: {State.RECEIVED: State.SUBMITTING},
     Event.NOT_SENT: {State.SUBMITTING: State.RECEIVED},
     Event.LOST: {State.SUBMITTING: State.UNKNOWN},
-    # A process that was given up for dead may still bring its answer.
-    Event.GRANTED: dict.fromkeys((State.SUBMITTING, State.UNKNOWN, State.PENDING), State.ISSUED),
-    Event.DEFERRED: dict.fromkeys((State.SUBMITTING, State.UNKNOWN), State.PENDING),
-    Event.REFUSED: dict.fromkeys((State.SUBMITTING, State.UNKNOWN, State.PENDING), State.REJECTED),
+    # A process that was given up for dead may still bring its answer, even after its request was declared absent.
+    Event.GRANTED: dict.fromkeys((State.SUBMITTING, State.UNKNOWN, State.PENDING, State.RECEIVED), State.ISSUED),
+    Event.DEFERRED: dict.fromkeys((State.SUBMITTING, State.UNKNOWN, State.RECEIVED), State.PENDING),
+    Event.REFUSED: dict.fromkeys((State.SUBMITTING, State.UNKNOWN, State.PENDING, State.RECEIVED), State.REJECTED),
     Event.ABSENT: {State.UNKNOWN: State.RECEIVED},
     Event.WRITTEN: {State.ISSUED: State.DELIVERED},
     Event.TOLD: {State.REJECTED: State.CLOSED},

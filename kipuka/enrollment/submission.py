@@ -14,7 +14,7 @@ from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
 from kipuka.errors import AuthorityError, Kind
-from kipuka.store.rows import Enrollment
+from kipuka.store.rows import Enrollment, State
 from kipuka.store.store import StoreUnavailable
 
 _log = Logger("kipuka.enrollment")
@@ -80,10 +80,10 @@ class Submitter:
                 return await self._note(Event.REFUSED, taken, reason=trouble.text)
             if trouble.kind not in _NOTHING_DONE:
                 return await self._note(Event.LOST, taken, reason=trouble.text, absent_since=None)
-            free = await self._note(Event.NOT_SENT, taken, reason=trouble.text)
-            if last or trouble.kind is not Kind.UNREACHABLE:
+            row = await self._note(Event.NOT_SENT, taken, reason=trouble.text)
+            if row.state is State.RECEIVED and (last or trouble.kind is not Kind.UNREACHABLE):
                 raise
-            return free
+            return row
         except Exception:
             _log.failure("enrollment {id} failed in an unforeseen way", id=row.id)
             return await self._note(Event.LOST, taken, absent_since=None)
@@ -114,8 +114,16 @@ class Submitter:
                 continue
             if noted is not None:
                 return noted
-            _log.warn("enrollment {id}: {event} came too late, the row has moved on", id=row.id, event=event.value)
-            return await self._latest(row)
+            latest = await self._latest(row)
+            if event is Event.GRANTED and latest.serial != changes["serial"]:
+                _log.error(
+                    "enrollment {id}: certificate {serial} came too late and reaches nobody: revoke it",
+                    id=row.id,
+                    serial=changes["serial"],
+                )
+            else:
+                _log.info("enrollment {id}: {event} came too late, the row has moved on", id=row.id, event=event.value)
+            return latest
 
     async def _latest(self, row: Enrollment) -> Enrollment:
         return await self._ledger.run(lambda: self._ledger.store.get(row.id)) or row

@@ -37,6 +37,10 @@ _CHANGE = (
     .where(_ROW.id == bindparam("row_id"), _ROW.state.in_(bindparam("expected", expanding=True)))
     .returning(*enrollments.c)
 )
+_CHANGE_OF = _CHANGE.where(
+    _ROW.process.is_not_distinct_from(bindparam("of_process")),
+    _ROW.submitted.is_not_distinct_from(bindparam("of_submitted")),
+)
 
 
 class Changes(TypedDict, total=False):
@@ -126,12 +130,14 @@ class Store:
         expected: Collection[State],
         to: State,
         now: datetime,
+        of: Enrollment | None = None,
         **changes: Unpack[Changes],
     ) -> Enrollment | None:
         """Change a row if its state is one of those expected, and return it as it is then.
 
+        :param of: the row as the caller knows it: if it has been taken for another submission since, nothing changes.
         :param changes: what else becomes of the row; what is not named stays.
-        :returns: None when there is no row in such a state: somebody was faster.
+        :returns: None when there is no such row in such a state: somebody was faster.
         :raises ValueError: a closed row would open again.
         """
         if unknown := changes.keys() - _CHANGES:
@@ -139,7 +145,7 @@ class Store:
         if State.CLOSED in expected and to is not State.CLOSED:
             raise ValueError("a closed row stays closed")
         with self._database.write() as connection:
-            return _change(connection, id, expected, {"state": to, "updated": now, **changes})
+            return _change(connection, id, expected, {"state": to, "updated": now, **changes}, of)
 
     def changed(self, since: datetime) -> list[Enrollment]:
         """The rows that changed at or after this time, in that order.
@@ -249,9 +255,16 @@ def _first(connection: Connection, statement: Executable, parameters: dict[str, 
 
 
 def _change(
-    connection: Connection, row_id: int, expected: Collection[State], values: dict[str, Any]
+    connection: Connection,
+    row_id: int,
+    expected: Collection[State],
+    values: dict[str, Any],
+    of: Enrollment | None = None,
 ) -> Enrollment | None:
-    return _first(connection, _CHANGE, {"row_id": row_id, "expected": list(expected), **values})
+    parameters = {"row_id": row_id, "expected": list(expected), **values}
+    if of is None:
+        return _first(connection, _CHANGE, parameters)
+    return _first(connection, _CHANGE_OF, {**parameters, "of_process": of.process, "of_submitted": of.submitted})
 
 
 def _columns(application: Application) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class Node:
     def __init__(self, folder: Path, authority: FakeAuthority, clock: Clock, name: str = "node-1") -> None:
         self.store = Store.open(f"sqlite:///{folder / 'ledger.db'}")
         self.broken = False
+        self._held: list[tuple[Deferred[Any], Any]] | None = None
+        self._calls_to_hold = 0
         self.events: list[tuple[Event, int]] = []
         self.ledger = Ledger(lambda: self.store, self._run, clock, name, self._record)
         self.ledger.open()
@@ -75,13 +77,32 @@ class Node:
         self.submitter = Submitter(authority, self.ledger)
         self.registration = Registration(self.submitter, self.ledger, TIMES, label="lab", profile="p")
 
+    def hold(self, after: int) -> None:
+        """Stand still once so many more calls of the store are done, before anybody hears of the last one's result."""
+        self._calls_to_hold = after
+
+    def go_on(self) -> None:
+        """Hear of what came of the calls since then."""
+        held, self._held = self._held or [], None
+        for waiting, result in held:
+            if not waiting.called:
+                result.addBoth(waiting.callback)
+
     def _run(self, work: Callable[[], Any]) -> Deferred[Any]:
         def unless_broken() -> object:
             if self.broken:
                 raise StoreUnavailable("the disk is full")
             return work()
 
-        return maybeDeferred(unless_broken)
+        if self._held is None and self._calls_to_hold:
+            self._calls_to_hold -= 1
+            if not self._calls_to_hold:
+                self._held = []
+        if self._held is None:
+            return maybeDeferred(unless_broken)
+        waiting: Deferred[Any] = Deferred()
+        self._held.append((waiting, maybeDeferred(unless_broken)))
+        return waiting
 
     def _record(self, event: Event, row: Enrollment) -> None:
         self.events.append((event, row.id))

@@ -85,6 +85,19 @@ def test_move_from_a_state_the_row_is_not_in_does_nothing(store: Store) -> None:
     assert store.get(row.id) == row
 
 
+def test_move_of_a_submission_that_has_been_followed_by_another_does_nothing(store: Store) -> None:
+    fresh = store.join(application(), NOW, REPLAY)
+    first = store.move(fresh.id, OPEN, State.SUBMITTING, NOW, fresh, process="p", submitted=NOW)
+    assert first is not None
+    assert store.move(first.id, OPEN, State.RECEIVED, NOW, fresh) is None
+    for process, submitted in (("p", LATER), ("q", NOW)):
+        second = store.move(first.id, OPEN, State.SUBMITTING, LATER, process=process, submitted=submitted)
+        assert store.move(first.id, OPEN, State.RECEIVED, LATER, first) is None
+        assert store.get(first.id) == second
+        assert store.move(first.id, OPEN, State.SUBMITTING, LATER, second, process="p", submitted=NOW)
+    assert store.move(first.id, OPEN, State.ISSUED, LATER, first) is not None
+
+
 def test_a_closed_row_stays_closed(store: Store) -> None:
     row = store.join(application(), NOW, REPLAY)
     store.move(row.id, OPEN, State.CLOSED, LATER, reason="over")

@@ -1,0 +1,101 @@
+"""What happens when processes are suspended, killed, cut off from the store or outrun by others, step by step."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
+
+from kipuka.authority.interface import Outcome, Pending
+from kipuka.enrollment.ledger import DEAD
+from kipuka.enrollment.states import Event
+from kipuka.errors import Kind
+from kipuka.store.rows import Enrollment, State
+from tests.support import pki
+from tests.unit.enrollment.office import Node, csr, der
+from tests.unit.enrollment.test_registration import Case, trouble
+
+
+class Races(Case):
+    """Two nodes; the second is there to do things behind the first one's back."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.other = self.new_node("node-2")
+
+    def happen(self, node: Node, event: Event, row: Enrollment | None = None, **changes: object) -> Enrollment:
+        """Let something happen to the one row, or the one given."""
+        if row is None:
+            (row,) = node.rows()
+        moved = self.successResultOf(Deferred.fromCoroutine(node.ledger.happen(event, row, **changes)))
+        assert moved is not None
+        return moved
+
+    def given_up(self) -> None:
+        """The second node takes the first for dead, looks the request up at the CA, and finds nothing."""
+        self.happen(self.other, Event.LOST)
+        self.happen(self.other, Event.ABSENT)
+
+
+class Suspended(Races):
+    """A process that stands still (SIGSTOP, a virtual machine that is moved) and goes on as if nothing had happened."""
+
+    def test_it_does_not_undo_the_submission_that_was_made_in_its_place(self) -> None:
+        key = pki.ec_key()
+        self.node.hold(2)  # joining and taking the row, which is on disk before the process stops
+        first = self.node.ask(csr(key))
+        self.given_up()
+        self.ca.script = [Deferred()]
+        second = self.other.ask(csr(key))
+        self.clock.advance(DEAD.total_seconds())
+        self.node.go_on()
+        assert self.node.states() == [State.SUBMITTING]
+        assert len(self.ca.asked) == 1
+        self.assertNoResult(first)
+        self.assertNoResult(second)
+
+    def test_its_late_refusal_says_nothing_of_the_submission_that_was_made_in_its_place(self) -> None:
+        for kind in (Kind.REFUSED, Kind.NO_ANSWER):
+            key, answers = pki.ec_key(), [Deferred[Outcome](), Deferred[Outcome]()]
+            self.ca.script = list(answers)
+            self.node.ask(csr(key)).addErrback(lambda _: None)
+            row = self.node.rows()[0]
+            self.happen(self.other, Event.LOST, row)
+            self.happen(self.other, Event.ABSENT, row)
+            second = self.other.ask(csr(key))
+            answers[0].errback(trouble(kind))
+            assert self.node.states()[-1] is State.SUBMITTING
+            answers[1].callback(self.ca.issue(csr(key)))
+            assert self.successResultOf(second).certificate is not None
+
+    def test_its_late_certificate_is_taken_while_nobody_has_submitted_again(self) -> None:
+        key, answer = pki.ec_key(), Deferred[Outcome]()
+        self.ca.script = [answer]
+        first = self.node.ask(csr(key))
+        self.given_up()
+        assert self.node.states() == [State.RECEIVED]
+        answer.callback(self.ca.issue(csr(key)))
+        certificate = self.successResultOf(first).certificate
+        assert der(self.successResultOf(self.other.ask(csr(key))).certificate) == der(certificate)
+        assert len(self.ca.asked) == 1
+
+    def test_its_late_pending_is_taken_while_nobody_has_submitted_again(self) -> None:
+        answer = Deferred[Outcome]()
+        self.ca.script = [answer]
+        self.node.ask(csr()).addErrback(lambda _: None)
+        self.given_up()
+        answer.callback(Pending("17"))
+        (row,) = self.node.rows()
+        assert (row.state, row.request_id) == (State.PENDING, "17")
+
+    def test_a_certificate_that_can_reach_nobody_is_named_in_the_log(self) -> None:
+        key, answers = pki.ec_key(), [Deferred[Outcome](), Deferred[Outcome]()]
+        self.ca.script = list(answers)
+        self.node.ask(csr(key)).addErrback(lambda _: None)
+        self.given_up()
+        self.other.ask(csr(key))
+        surplus = self.ca.issue(csr(key))
+        with capturedLogs() as events:
+            answers[0].callback(surplus)
+        (said,) = [text for text in map(formatEvent, events) if "reaches nobody" in text]
+        assert f"0x{surplus.certificate.serial_number:x}" in said
+        assert self.node.states() == [State.SUBMITTING]
