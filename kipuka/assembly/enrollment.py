@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from kipuka.authority.interface import Authority
@@ -23,6 +24,8 @@ from kipuka.enrollment.submission import Submitter
 from kipuka.observe import audit
 from kipuka.store.rows import Enrollment
 from kipuka.store.store import Store
+
+_log = Logger("kipuka.ledger")
 
 _LOCAL_POLL = 5
 _CONNECTIONS = 5
@@ -43,7 +46,10 @@ class Office:
 
     def __init__(self, config: model.Config, authorities: Mapping[str, Authority], reactor: Reactor) -> None:
         url = config.db.url
-        Store.open(url).close()  # tables made, upgraded or refused while there is still a terminal to say so
+        store = Store.open(url)  # tables made, upgraded or refused while there is still a terminal to say so
+        if store.copy is not None:
+            _log.info("the tables of the ledger were upgraded; a copy of what was before is {file}", file=store.copy)
+        store.close()
         threads = 1 if url.startswith("sqlite:") else _CONNECTIONS
         pool = ThreadPool(minthreads=1, maxthreads=threads, name="ledger")
         # Threads do not survive the fork of a daemon that detaches, so they begin with the reactor.
