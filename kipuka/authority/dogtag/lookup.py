@@ -93,12 +93,11 @@ class Lookup:
                 if str(number) in known:
                     continue
                 status, notes = state, ""
-                if number not in self._requests and budget.take():
-                    review = await self._review(number)
+                if number not in self._requests and budget.take() and (review := await self._review(number)):
                     _remember(self._requests, number, review.public_key)
                     status, notes = review.status, review.notes
                 if self._requests.get(number) == public_key:
-                    found += _standing(str(number), status, notes)
+                    found.append(_standing(str(number), status, notes))
         return next((each for kind in (Pending, Refused, InProgress) for each in found if isinstance(each, kind)), None)
 
     async def _listed(self, state: str, known: int) -> tuple[int, ...]:
@@ -118,14 +117,14 @@ class Lookup:
         self._lists[state] = (self._clock.seconds(), numbers)
         return numbers
 
-    async def _review(self, number: int) -> wire.Review:
+    async def _review(self, number: int) -> wire.Review | None:
+        """Return None when Dogtag has no review to give, as of a request whose profile was deleted."""
         answer = await self._call(Operation.REVIEW, str(number))
-        if answer.status == 200:
-            return wire.review(answer)
-        if answer.status == 500 and (await self._call(Operation.REQUEST, str(number))).status == 200:
-            # Not LDAP but this request is the trouble: its profile was deleted, and there is no review any more.
-            return wire.Review(status="", notes="", public_key=None)
-        raise outcome.failure(answer)
+        if outcome.stumbled(answer):
+            return None
+        if answer.status != 200:
+            raise outcome.failure(answer)
+        return wire.review(answer)
 
     async def _certificate(
         self, search: bytes, public_key: str, known: frozenset[str], budget: _Budget
@@ -136,16 +135,17 @@ class Lookup:
                 raise outcome.failure(answer)
             serials = wire.found(answer)
             for serial in serials:
-                if hex(serial) not in known and await self._key_of(serial, budget) == public_key:
-                    return await self._fetch(serial)
+                if hex(serial) in known:
+                    continue
+                certificate = None
+                if serial not in self._certificates and budget.take():
+                    certificate = await self._fetch(serial)
+                    self.note(certificate)
+                if self._certificates.get(serial) == public_key:
+                    return certificate or await self._fetch(serial)
             if len(serials) < PAGE:
                 break
         return None
-
-    async def _key_of(self, serial: int, budget: _Budget) -> str | None:
-        if serial not in self._certificates and budget.take():
-            self.note(await self._fetch(serial))
-        return self._certificates.get(serial)
 
     async def _fetch(self, serial: int) -> x509.Certificate:
         answer = await self._call(Operation.CERTIFICATE, hex(serial))
@@ -164,13 +164,11 @@ def common_name(subject: str) -> str | None:
     return str(names[0].value).strip() or None if names else None
 
 
-def _standing(number: str, status: str, notes: str) -> list[Pending | Refused | InProgress]:
-    if status == "begin":
-        return [InProgress(number)]
+def _standing(number: str, status: str, notes: str) -> Pending | Refused | InProgress:
     if status in ("rejected", "canceled"):
-        return [refusal(status, notes)]
-    # Of a completed one the certificate is found.
-    return [] if status == "complete" else [Pending(number)]
+        return refusal(status, notes)
+    # One that was completed a moment ago has a certificate, which is about to be found.
+    return InProgress(number) if status in ("begin", "complete") else Pending(number)
 
 
 class _Budget:

@@ -40,6 +40,11 @@ def no_such_path(answer: Answer) -> bool:
     return answer.status in (404, 405) and not answer.is_json
 
 
+def stumbled(answer: Answer) -> bool:
+    """Tell whether Dogtag fell over what it was asked for; trouble with LDAP looks different."""
+    return answer.status == 500 and not answer.is_json and b"NullPointerException" in answer.body
+
+
 def submission(answer: Answer) -> int | Pending:
     """Read the answer to an enrollment: the id of the issued certificate, or that it waits for an agent.
 

@@ -57,7 +57,7 @@ class Tracking:
             query=f"?requestState=pending&requestType=enrollment&maxResults={maximum}&maxTime={LIST_SECONDS}",
             limit=list_limit(maximum),
         )
-        if _has_more(answer):
+        if outcome.stumbled(answer):  # as 11.9 does when there are more
             self._length = maximum
             return PendingRequests(frozenset(), complete=False)
         if answer.status != 200:
@@ -116,8 +116,3 @@ def list_limit(entries: int) -> int:
 def refusal(status: str, notes: str) -> Refused:
     """Say that an agent ended a request, in one of the two ways, and why if that was noted."""
     return Refused(f"{status}: {notes}" if notes else status)
-
-
-def _has_more(answer: wire.Answer) -> bool:
-    """11.9 breaks down when there are more requests than asked for."""
-    return answer.status == 500 and not answer.is_json and b"NullPointerException" in answer.body
