@@ -54,7 +54,7 @@ class Poller:
         self._clock = clock
         self._interval = interval
         self._jitter = jitter
-        self._reconciliation = Reconciliation(authority, ledger, timedelta(seconds=settle))
+        self._reconciliation = Reconciliation(authority, ledger, timedelta(seconds=settle), timedelta(seconds=interval))
         self._slots = DeferredSemaphore(PARALLEL)
         self._failures = 0
         self._running = False

@@ -2,12 +2,13 @@
 
 The public key is looked up at the CA. What is found is taken over. That nothing is found proves nothing while the CA
 may still be working on the request: absence is believed when look-ups over a settling time, none of them failing, have
-found nothing, and the submission itself is older than that time.
+found nothing, and the submission itself is older than that time. Only time in which somebody looked counts: a machine
+that stood still, or a clock that was put forward, proves nothing.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from twisted.logger import Logger
 
@@ -31,12 +32,14 @@ class Reconciliation:
     """Decides the UNKNOWN rows of one CA.
 
     :param settle: how long nothing must be found; longer than any request takes at the CA.
+    :param interval: how often rows are looked up.
     """
 
-    def __init__(self, authority: Authority, ledger: Ledger, settle: timedelta) -> None:
+    def __init__(self, authority: Authority, ledger: Ledger, settle: timedelta, interval: timedelta) -> None:
         self._authority = authority
         self._ledger = ledger
         self._settle = settle
+        self._counted = max(settle / 2, 2 * interval)  # at most, between two look-ups
 
     async def round(self, rows: list[Enrollment], known: frozenset[str]) -> None:
         """Look each row up once.
@@ -57,33 +60,55 @@ class Reconciliation:
 
     async def _look_up(self, authority: FindsRequests, row: Enrollment, known: frozenset[str]) -> None:
         ledger, wanted = self._ledger, row.application
-        rows = await ledger.run(lambda: ledger.store.of_key(wanted.ca_id, wanted.public_key))
-        others = [each for each in rows if each.id != row.id]
-        if any(each.state is State.SUBMITTING for each in others):
-            return  # what is found might be the answer that this other one is about to get
-        known |= {number for each in others for number in (each.request_id, each.serial) if number is not None}
-        submitted = row.submitted or row.created
-        found = await authority.find(wanted.public_key, wanted.subject, submitted - _BEFORE, known)
+        others = await self._others(row)
+        if others is None:
+            return
+        begun = ledger.now()
+        since = (row.submitted or row.created) - _BEFORE
+        found = await authority.find(wanted.public_key, wanted.subject, since, known | others)
         match found:
             case Issued() if not carries_key(found.certificate, wanted):
                 _log.error("enrollment {id}: what was found is for another key", id=row.id)
             case Issued():
-                await ledger.happen(Event.GRANTED, row, **granted(found))
+                if await self._is_free(granted(found)["serial"], row):
+                    await ledger.happen(Event.GRANTED, row, **granted(found))
             case Pending():
-                await ledger.happen(Event.DEFERRED, row, request_id=found.request_id)
+                if await self._is_free(found.request_id, row):
+                    await ledger.happen(Event.DEFERRED, row, request_id=found.request_id)
             case Refused():
                 await ledger.happen(Event.REFUSED, row, reason=found.reason)
             case Absent() | InProgress():
-                await self._absent(row, self._settle * (_STUCK if isinstance(found, InProgress) else 1))
+                await self._absent(row, begun, self._settle * (_STUCK if isinstance(found, InProgress) else 1))
 
-    async def _absent(self, row: Enrollment, settle: timedelta) -> None:
-        now = self._ledger.now()
-        since = row.absent_since
-        if since is None:
-            await self._ledger.annotate(row, absent_since=now)
-        elif now - since >= settle and now - (row.submitted or row.created) >= settle:
+    async def _others(self, row: Enrollment) -> frozenset[str] | None:
+        """The numbers of requests and certificates that other rows have for this row's key.
+
+        None while one of them is on its way: what is found might be the answer that it is about to get.
+        """
+        ledger, wanted = self._ledger, row.application
+        rows = await ledger.run(lambda: ledger.store.of_key(wanted.ca_id, wanted.public_key))
+        others = [each for each in rows if each.id != row.id]
+        if any(each.state is State.SUBMITTING for each in others):
+            return None
+        return frozenset(number for each in others for number in (each.request_id, each.serial) if number is not None)
+
+    async def _is_free(self, number: str, row: Enrollment) -> bool:
+        """Whether what was found is still nobody's: another row may have been submitted during the look-up."""
+        others = await self._others(row)
+        return others is not None and number not in others
+
+    async def _absent(self, row: Enrollment, begun: datetime, settle: timedelta) -> None:
+        """Note that a look-up, begun at this time, found nothing; believe it if that has been so for long enough."""
+        if row.absent_since is None:
+            await self._ledger.annotate(row, absent_since=self._ledger.now())
+            return
+        unseen = begun - row.updated - self._counted
+        since = row.absent_since + max(unseen, timedelta(0))
+        if begun - since >= settle and begun - (row.submitted or row.created) >= settle:
             _log.info("enrollment {id}: the CA does not have it, it may be submitted again", id=row.id)
             await self._ledger.happen(Event.ABSENT, row, absent_since=None)
+        else:
+            await self._ledger.annotate(row, absent_since=since)
 
     async def _forget_absence(self, row: Enrollment) -> None:
         if row.absent_since is not None:

@@ -34,7 +34,7 @@ class TrackedAuthority(FakeAuthority):
         self.pending: set[str] = set()
         self.complete = True
         self.results: dict[str, Progress] = {}
-        self.found: Finding | Exception = Absent()
+        self.found: Finding | Exception | Deferred[Finding] = Absent()
         self.away: AuthorityError | None = None
         self.lists = self.asked_after = self.searches = 0
         self.known: frozenset[str] = frozenset()
@@ -52,6 +52,8 @@ class TrackedAuthority(FakeAuthority):
     async def find(self, public_key: str, subject: str, since: datetime, known: frozenset[str]) -> Finding:
         self.searches += 1
         self.known = known
+        if isinstance(self.found, Deferred):
+            return await self.found
         if isinstance(self.found, Exception):
             raise self.found
         return self.found

@@ -5,13 +5,14 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
-from kipuka.authority.interface import Outcome, Pending
+from kipuka.authority.interface import Absent, Finding, Outcome, Pending
 from kipuka.enrollment.ledger import DEAD
 from kipuka.enrollment.states import Event
 from kipuka.errors import Kind
 from kipuka.store.rows import Enrollment, State
 from tests.support import pki
-from tests.unit.enrollment.office import Node, csr, der
+from tests.unit.enrollment.office import BOB, Node, csr, der
+from tests.unit.enrollment.test_polling import INTERVAL, SETTLE, TrackedCase
 from tests.unit.enrollment.test_registration import Case, trouble
 
 
@@ -99,3 +100,50 @@ class Suspended(Races):
         (said,) = [text for text in map(formatEvent, events) if "reaches nobody" in text]
         assert f"0x{surplus.certificate.serial_number:x}" in said
         assert self.node.states() == [State.SUBMITTING]
+
+
+class LookedUp(TrackedCase):
+    """A lost answer, and what may not be taken for proof that the CA has nothing."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.tracked.script = [trouble(Kind.NO_ANSWER)]
+        self.request = csr()
+        self.node.ask(self.request).addErrback(lambda _: None)
+
+    def test_a_look_up_that_was_overtaken_proves_nothing(self) -> None:
+        """The process is suspended while its look-up is under way, and goes on long after with what it found then."""
+        self.poller().start()
+        self.clock.advance(INTERVAL)
+        found = Deferred[Finding]()
+        self.tracked.found = found
+        self.clock.advance(INTERVAL)
+        self.clock.advance(SETTLE * 10)
+        found.callback(Absent())
+        assert self.node.states() == [State.UNKNOWN]
+
+    def test_time_in_which_everything_stood_still_is_not_counted(self) -> None:
+        self.poller().start()
+        self.clock.advance(INTERVAL)
+        self.clock.advance(3600)  # a host that sleeps, CA and all; or a clock that is put forward
+        assert self.node.states() == [State.UNKNOWN]
+        self.clock.advance(INTERVAL)
+        assert self.node.states() == [State.UNKNOWN]
+        self.clock.pump([INTERVAL] * 2)
+        assert self.node.states() == [State.RECEIVED]
+
+    def test_what_was_submitted_for_the_same_key_during_the_look_up_is_not_taken(self) -> None:
+        found, on_its_way = Deferred[Finding](), Deferred[Outcome]()
+        self.tracked.found = found
+        self.poller().start()
+        self.tracked.script = [on_its_way]
+        bobs = self.node.ask(self.request, BOB)
+        certificate = self.tracked.issue(self.request)
+        found.callback(certificate)
+        assert self.node.states() == [State.UNKNOWN, State.SUBMITTING]
+        self.tracked.found = found = Deferred()
+        on_its_way.callback(certificate)
+        assert der(self.successResultOf(bobs).certificate) == der(certificate.certificate)
+        self.clock.advance(INTERVAL)
+        found.callback(certificate)  # a CA that does not heed what it is told to leave out
+        assert self.node.states() == [State.UNKNOWN, State.ISSUED]
