@@ -33,6 +33,8 @@ CLEAN = 3600.0
 """Seconds between two looks for rows that have been kept long enough."""
 DEAD = timedelta(seconds=20)
 """A process that gave no sign of life for so long is taken for dead, and what it submitted for unknown."""
+QUEUE = 10.0
+"""Seconds after which work for the store is given up that has not begun."""
 
 _log = Logger("kipuka.ledger")
 
@@ -88,7 +90,7 @@ class Ledger:
             if loop.running:
                 loop.stop()
         await gatherResults(self._ended)
-        await self.run(self._store.close)
+        await self._in_thread(self._store.close)
 
     def let_go(self) -> None:
         """End all waiting, now and from now on: the rows are returned as they are."""
@@ -154,8 +156,18 @@ class Ledger:
         return deferLater(self._clock, seconds)
 
     def run(self, work: Callable[[], T]) -> Deferred[T]:
-        """Do something with the store in a thread."""
-        return self._in_thread(work)
+        """Do something with the store in a thread; the Deferred fails with StoreUnavailable if none is free in time.
+
+        While the database hangs each call takes its time to fail, and whoever is behind it would wait as often.
+        """
+        queued = self._clock.seconds()
+
+        def in_time() -> T:
+            if self._clock.seconds() - queued > QUEUE:
+                raise StoreUnavailable(f"the database was busy with other work for {QUEUE:.0f} seconds")
+            return work()
+
+        return self._in_thread(in_time)
 
     @property
     def store(self) -> Store:

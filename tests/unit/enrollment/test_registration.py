@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kipuka.authority.interface import CertificateStatus, Outcome, Pending
+from kipuka.enrollment.ledger import QUEUE
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import granted
 from kipuka.errors import AuthorityError, Kind
@@ -108,6 +111,22 @@ class Submission(Case):
         self.node.broken = True
         assert self.kind_of(self.node.ask(csr())) is Kind.UNREACHABLE
         assert self.ca.asked == []
+
+    def test_who_queues_behind_a_hanging_store_is_told_before_it_is_their_turn(self) -> None:
+        queue: list[Callable[[], None]] = []
+
+        def later(work: Callable[[], Any]) -> Deferred[Any]:
+            done: Deferred[Any] = Deferred()
+            queue.append(lambda: maybeDeferred(work).chainDeferred(done))
+            return done
+
+        self.node.ledger._in_thread = later
+        answer = self.node.ask(csr())
+        self.clock.advance(QUEUE + 1)
+        for each in queue:
+            each()
+        assert self.kind_of(answer) is Kind.UNREACHABLE
+        assert self.node.rows() == []
 
     def test_the_cas_word_is_written_down_when_the_store_is_back(self) -> None:
         answer = Deferred[Outcome]()
