@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -76,13 +77,16 @@ class Site:
 
     def happened(self, event: str, number: int = 1, seconds: float = 10) -> None:
         """Wait until the audit says that an event happened so many times: "deferred", "granted", "client gone", ..."""
-        texts = (f'"what": "{event}"', f'"event": "{event}"')
+        self.logged(f'"(what|event)": "{event}"', number, seconds)
+
+    def logged(self, pattern: str, number: int = 1, seconds: float = 10) -> None:
+        """Wait until the daemon's log matches so many times."""
+        expression = re.compile(pattern)
 
         def seen() -> bool:
-            log = self.daemon.log_text()
-            return sum(map(log.count, texts)) >= number
+            return len(expression.findall(self.daemon.log_text())) >= number
 
-        until(seen, seconds, f'"{event}" did not happen {number} times')
+        until(seen, seconds, f"the daemon's log did not say {pattern} {number} times")
 
     def _configuration(self, approval: int, replay: int) -> str:
         root = pki.root("CN=TLS Root")
