@@ -22,7 +22,8 @@ from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
 if TYPE_CHECKING:
     from kipuka.cli import Subparsers
 
-ABANDONED = "abandoned by an administrator"
+ABANDONED = "An administrator ended the request: ask again if need be."
+"""For whoever waits for it, and for the next who looks at it."""
 
 MEANING = {
     State.RECEIVED: "written down; nothing of it is at the CA",

@@ -18,7 +18,7 @@ from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.ledger import DEAD, Ledger
 from kipuka.enrollment.reconciliation import Reconciliation
 from kipuka.enrollment.states import Event
-from kipuka.enrollment.submission import granted
+from kipuka.enrollment.submission import granted, refused
 from kipuka.errors import AuthorityError
 from kipuka.store.rows import Enrollment, State
 from kipuka.store.store import StoreUnavailable
@@ -155,6 +155,6 @@ class Poller:
             else:
                 _log.error("enrollment {id}: request {request} is for another key", id=row.id, request=row.request_id)
         elif isinstance(progress, Refused):
-            await self._ledger.happen(Event.REFUSED, row, reason=progress.reason)
+            await self._ledger.happen(Event.REFUSED, row, **refused(progress))
         elif isinstance(progress, Undecided):
             _log.debug("enrollment {id}: {why}", id=row.id, why=progress.why)

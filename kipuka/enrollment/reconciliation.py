@@ -16,7 +16,7 @@ from kipuka.authority.interface import Absent, Authority, FindsRequests, InProgr
 from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
-from kipuka.enrollment.submission import granted
+from kipuka.enrollment.submission import granted, refused
 from kipuka.errors import AuthorityError
 from kipuka.store.rows import Enrollment, State
 
@@ -76,7 +76,7 @@ class Reconciliation:
                 if await self._is_free(found.request_id, row):
                     await ledger.happen(Event.DEFERRED, row, request_id=found.request_id)
             case Refused():
-                await ledger.happen(Event.REFUSED, row, reason=found.reason)
+                await ledger.happen(Event.REFUSED, row, **refused(found))
             case Absent() | InProgress():
                 await self._absent(row, begun, self._settle * (_STUCK if isinstance(found, InProgress) else 1))
 

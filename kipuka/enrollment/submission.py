@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from kipuka.authority.interface import Authority, EnrollmentRequest, Issued, Outcome
+from kipuka.authority.interface import Authority, EnrollmentRequest, Issued, Outcome, Refused
 from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
@@ -127,6 +127,11 @@ class Submitter:
 
     async def _latest(self, row: Enrollment) -> Enrollment:
         return await self._ledger.run(lambda: self._ledger.store.get(row.id)) or row
+
+
+def refused(outcome: Refused) -> dict[str, Any]:
+    """The columns that a refusal fills; the client reads them."""
+    return {"reason": f"The CA refused the request ({outcome.reason}): ask its operators before you ask again."}
 
 
 def granted(outcome: Issued) -> dict[str, Any]:

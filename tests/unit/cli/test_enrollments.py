@@ -184,7 +184,12 @@ def test_abandon(store: Store, run: Run, state: State, warning: str | None) -> N
     assert [bool(re.match(warning or "$", line)) for line in more] == ([True] if warning else [])
     closed = store.get(row.id)
     assert closed is not None
-    assert closed == replace(row, state=State.CLOSED, reason="abandoned by an administrator", updated=closed.updated)
+    assert closed == replace(
+        row,
+        state=State.CLOSED,
+        reason="An administrator ended the request: ask again if need be.",
+        updated=closed.updated,
+    )
     assert before <= closed.updated <= datetime.now(UTC)
     assert store.join(row.application, THEN, THEN).id != row.id
 
