@@ -147,10 +147,10 @@ class Registration:
             match row.state:
                 case State.RECEIVED:
                     tries -= 1
-                    row = await self._submitter.submit(row, request, last=not tries)
+                    row = await self._submitter.submit(row, request, last=tries <= 0)
                     fresh = True
                 case State.SUBMITTING | State.UNKNOWN:
-                    row = await self._changed(row, self._times.answer, _UNDECIDED)
+                    row = await self._changed(row)
                 case State.PENDING:
                     latest = await self._ledger.changed(row, self._times.approval)
                     if latest.state is State.PENDING:
@@ -171,10 +171,13 @@ class Registration:
                         Kind.REFUSED, row.reason or "The request was ended by the administrator: ask again if need be."
                     )
 
-    async def _changed(self, row: Enrollment, seconds: float, otherwise: AuthorityError) -> Enrollment:
-        latest = await self._ledger.changed(row, seconds)
+    async def _changed(self, row: Enrollment) -> Enrollment:
+        latest = await self._ledger.changed(row, self._times.answer)
         if latest.state is row.state:
-            raise otherwise
+            raise AuthorityError(
+                Kind.UNDECIDED,
+                "What became of the request at the CA is not known yet: send it again later, with the same key.",
+            )
         return latest
 
     def _noting(self, event: Event, row: Enrollment) -> Callable[[], None]:
@@ -216,11 +219,6 @@ class Registration:
                 Kind.FORBIDDEN,
                 f"The client certificate is {status.value} at the CA and cannot be renewed: ask its administrator.",
             )
-
-
-_UNDECIDED = AuthorityError(
-    Kind.UNDECIDED, "What became of the request at the CA is not known yet: send it again later, with the same key."
-)
 
 
 def _moment(event: Event, ledger: Ledger) -> dict[str, datetime]:

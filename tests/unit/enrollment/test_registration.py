@@ -155,6 +155,14 @@ class Lost(Case):
         assert self.kind_of(again) is Kind.UNDECIDED
         assert len(self.ca.asked) == 1
 
+    def test_whoever_is_told_to_come_back_is_told_with_an_error_of_their_own(self) -> None:
+        """One for all would gather the frames of all who ever got it."""
+        self.ca.script = [trouble(Kind.NO_ANSWER)]
+        answers = [self.node.ask(request) for request in [csr()] * 2]
+        self.clock.advance(20)
+        first, second = (self.failureResultOf(answer, AuthorityError).value for answer in answers)
+        assert first is not second
+
     def test_a_waiting_client_gets_what_is_found(self) -> None:
         request = csr()
         self.ca.script = [trouble(Kind.NO_ANSWER)]
