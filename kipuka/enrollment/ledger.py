@@ -6,7 +6,7 @@ store once a second what changed, one question however many wait.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -66,6 +66,8 @@ class Ledger:
         self._keep = keep
         self._waiters: defaultdict[int, list[tuple[Enrollment, Deferred[Enrollment]]]] = defaultdict(list)
         self._patient = True
+        self.in_hand: Counter[int] = Counter()
+        """How many of this process's tasks are submitting a row, by its id."""
         self._loops = [
             (_loop(self._beat, clock), BEAT),
             (_loop(self._look, clock), WATCH),

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from kipuka.authority.interface import Authority, Issued, Refused, TracksRequests, Undecided
 from kipuka.enrollment.application import carries_key
@@ -56,6 +57,7 @@ class Poller:
         self._jitter = jitter
         self._reconciliation = Reconciliation(authority, ledger, timedelta(seconds=settle), timedelta(seconds=interval))
         self._slots = DeferredSemaphore(PARALLEL)
+        self._last_asked = 0
         self._failures = 0
         self._running = False
         self._next: IDelayedCall | None = None
@@ -113,6 +115,7 @@ class Poller:
         :raises StoreUnavailable: neither can the store.
         """
         ledger = self._ledger
+        await self._look_after_own()
         now = ledger.now()
         seconds = max(_SHORTEST_LEASE, self._interval * _LEASE_ROUNDS)
         if not await ledger.run(lambda: ledger.store.lease(self._lease, ledger.process, now, seconds)):
@@ -123,20 +126,46 @@ class Poller:
         open_rows = await ledger.run(lambda: ledger.store.in_states(self._authority.id, (State.PENDING, State.UNKNOWN)))
         pending = [row for row in open_rows if row.state is State.PENDING]
         unknown = [row for row in open_rows if row.state is State.UNKNOWN]
+        trouble = None
         if pending:
-            await self._follow(pending)
+            try:
+                await self._follow(pending)
+            except AuthorityError as error:
+                trouble = error
         if unknown:
-            await self._reconciliation.round(unknown, frozenset(row.request_id or "" for row in pending))
+            try:
+                await self._reconciliation.round(unknown, frozenset(row.request_id or "" for row in pending))
+            except AuthorityError as error:
+                if pending and trouble is None:  # it has just answered: this is no reason to go slow
+                    _log.warn("CA {ca}: {trouble}", ca=self._authority.id, trouble=str(error))
+                else:
+                    trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
+    async def _look_after_own(self) -> None:
+        """Give up rows that were taken in this process's name and that nobody in it works on.
+
+        So it is when the store took the row and could not say so: no other process will ever take this one for dead.
+        """
+        ledger = self._ledger
+        for row in await ledger.run(lambda: ledger.store.in_states(self._authority.id, (State.SUBMITTING,))):
+            if row.process == ledger.process and row.id not in ledger.in_hand:
+                await ledger.happen(Event.LOST, row, absent_since=None)
 
     async def _follow(self, rows: list[Enrollment]) -> None:
         if not isinstance(self._authority, TracksRequests):
             return
         answer = await self._authority.still_pending(len(rows))
         asked = [row for row in rows if row.request_id not in answer.ids]
-        if not answer.complete:
-            # What is missing from a list cut short may be pending all the same. Ask after a few, the oldest first.
-            asked = sorted(asked, key=lambda row: row.updated)[: PARALLEL * 4]
-        await gatherResults([self._slots.run(self._ask_after, row) for row in asked], consumeErrors=True)
+        if not answer.complete and asked:
+            # What is missing from a list cut short may be pending all the same. Ask after a few, all in turn.
+            asked = sorted(asked, key=lambda row: (row.id <= self._last_asked, row.id))[: PARALLEL * 4]
+            self._last_asked = asked[-1].id
+        results = await DeferredList([self._slots.run(self._ask_after, row) for row in asked], consumeErrors=True)
+        for _, result in results:
+            if isinstance(result, Failure):
+                result.raiseException()
 
     def _ask_after(self, row: Enrollment) -> Deferred[None]:
         return Deferred.fromCoroutine(self._progress(row))

@@ -17,7 +17,7 @@ from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import granted, refused
-from kipuka.errors import AuthorityError
+from kipuka.errors import AuthorityError, Kind
 from kipuka.store.rows import Enrollment, State
 
 _log = Logger("kipuka.reconciliation")
@@ -26,6 +26,9 @@ _BEFORE = timedelta(minutes=5)
 """The clocks of CA and kipuka may differ by so much."""
 _STUCK = 2
 """A request that stays unfinished for so many settling times will never be finished."""
+
+_AWAY = {Kind.UNREACHABLE, Kind.NO_ANSWER}
+"""After these the other rows need not be tried either."""
 
 
 class Reconciliation:
@@ -39,10 +42,11 @@ class Reconciliation:
         self._authority = authority
         self._ledger = ledger
         self._settle = settle
+        self._stumbled = 0
         self._counted = max(settle / 2, 2 * interval)  # at most, between two look-ups
 
     async def round(self, rows: list[Enrollment], known: frozenset[str]) -> None:
-        """Look each row up once.
+        """Look each row up once. One that cannot be looked up does not keep the others from it.
 
         :param known: the CA's numbers of pending requests that belong to other rows; what else belongs to others with
             the same key, such as the certificate that is being renewed, is looked up here.
@@ -50,13 +54,18 @@ class Reconciliation:
         """
         if not isinstance(self._authority, FindsRequests):
             return
+        rows = sorted(rows, key=lambda row: row.id == self._stumbled)  # what ended the last round comes last
         for position, row in enumerate(rows):
             try:
                 await self._look_up(self._authority, row, known)
-            except AuthorityError:
-                for unseen in rows[position:]:
+            except AuthorityError as trouble:
+                is_away = trouble.kind in _AWAY
+                for unseen in rows[position:] if is_away else [row]:
                     await self._forget_absence(unseen)
-                raise
+                if is_away:
+                    self._stumbled = row.id
+                    raise
+                _log.warn("enrollment {id} cannot be looked up: {trouble}", id=row.id, trouble=str(trouble))
 
     async def _look_up(self, authority: FindsRequests, row: Enrollment, known: frozenset[str]) -> None:
         ledger, wanted = self._ledger, row.application

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -48,7 +50,8 @@ class Submitter:
 
         async def carry() -> None:
             try:
-                result = await self._submit(row, request, last=last)
+                with self._at_hand(row):
+                    result = await self._submit(row, request, last=last)
             except Exception as error:
                 if not answer.called:
                     answer.errback(error)
@@ -62,6 +65,17 @@ class Submitter:
         self._in_hand.add(task)
         task.addBoth(lambda _: self._in_hand.discard(task))
         return answer
+
+    @contextmanager
+    def _at_hand(self, row: Enrollment) -> Iterator[None]:
+        in_hand = self._ledger.in_hand
+        in_hand[row.id] += 1
+        try:
+            yield
+        finally:
+            in_hand[row.id] -= 1
+            if not in_hand[row.id]:
+                del in_hand[row.id]
 
     async def settled(self) -> None:
         """Wait until what is in hand has been answered and written down."""

@@ -81,11 +81,14 @@ class Node:
         """Stand still once so many more calls of the store are done, before anybody hears of the last one's result."""
         self._calls_to_hold = after
 
-    def go_on(self) -> None:
-        """Hear of what came of the calls since then."""
+    def go_on(self, *, unconfirmed: bool = False) -> None:
+        """Hear of what came of the calls since then, or that the connection was lost before the store could say."""
         held, self._held = self._held or [], None
         for waiting, result in held:
-            if not waiting.called:
+            if unconfirmed:
+                result.addErrback(lambda _: None)
+                waiting.errback(StoreUnavailable("the connection was lost"))
+            elif not waiting.called:
                 result.addBoth(waiting.callback)
 
     def _run(self, work: Callable[[], Any]) -> Deferred[Any]:

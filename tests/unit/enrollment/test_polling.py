@@ -35,6 +35,7 @@ class TrackedAuthority(FakeAuthority):
         self.complete = True
         self.results: dict[str, Progress] = {}
         self.found: Finding | Exception | Deferred[Finding] = Absent()
+        self.fails_for: dict[str, AuthorityError] = {}
         self.away: AuthorityError | None = None
         self.lists = self.asked_after = self.searches = 0
         self.known: frozenset[str] = frozenset()
@@ -52,6 +53,8 @@ class TrackedAuthority(FakeAuthority):
     async def find(self, public_key: str, subject: str, since: datetime, known: frozenset[str]) -> Finding:
         self.searches += 1
         self.known = known
+        if public_key in self.fails_for:
+            raise self.fails_for[public_key]
         if isinstance(self.found, Deferred):
             return await self.found
         if isinstance(self.found, Exception):

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
 from kipuka.authority.interface import Absent, Finding, Outcome, Pending
-from kipuka.enrollment.ledger import DEAD
+from kipuka.enrollment.ledger import BEAT, DEAD
 from kipuka.enrollment.states import Event
 from kipuka.errors import Kind
 from kipuka.store.rows import Enrollment, State
@@ -23,13 +23,11 @@ class Races(Case):
         super().setUp()
         self.other = self.new_node("node-2")
 
-    def happen(self, node: Node, event: Event, row: Enrollment | None = None, **changes: object) -> Enrollment:
+    def happen(self, node: Node, event: Event, row: Enrollment | None = None) -> None:
         """Let something happen to the one row, or the one given."""
         if row is None:
             (row,) = node.rows()
-        moved = self.successResultOf(Deferred.fromCoroutine(node.ledger.happen(event, row, **changes)))
-        assert moved is not None
-        return moved
+        assert self.successResultOf(Deferred.fromCoroutine(node.ledger.happen(event, row))) is not None
 
     def given_up(self) -> None:
         """The second node takes the first for dead, looks the request up at the CA, and finds nothing."""
@@ -93,7 +91,7 @@ class Suspended(Races):
         self.ca.script = list(answers)
         self.node.ask(csr(key)).addErrback(lambda _: None)
         self.given_up()
-        self.other.ask(csr(key))
+        self.other.ask(csr(key)).addErrback(lambda _: None)
         surplus = self.ca.issue(csr(key))
         with capturedLogs() as events:
             answers[0].callback(surplus)
@@ -147,3 +145,84 @@ class LookedUp(TrackedCase):
         self.clock.advance(INTERVAL)
         found.callback(certificate)  # a CA that does not heed what it is told to leave out
         assert self.node.states() == [State.UNKNOWN, State.ISSUED]
+
+    def test_one_row_that_cannot_be_looked_up_does_not_keep_the_others_from_it(self) -> None:
+        for number, kind in enumerate((Kind.NO_ANSWER, Kind.BAD_ANSWER, Kind.BUSY), 1):
+            self.tracked.script = [trouble(Kind.NO_ANSWER)]
+            self.node.ask(csr()).addErrback(lambda _: None)
+            self.tracked.fails_for = {self.node.rows()[-1].application.public_key: trouble(kind)}
+            poller = self.poller()
+            poller.start()
+            self.clock.pump([INTERVAL] * 30)
+            assert self.node.states() == [State.UNKNOWN] + [State.RECEIVED] * number
+            self.successResultOf(Deferred.fromCoroutine(poller.stop()))
+
+    def test_look_ups_that_fail_do_not_slow_down_the_list_of_what_is_pending(self) -> None:
+        self.pending("7")
+        self.tracked.found = trouble(Kind.NO_ANSWER)
+        self.poller().start()
+        self.clock.pump([INTERVAL] * 10)
+        assert self.tracked.lists == 11
+
+
+class Unconfirmed(TrackedCase):
+    """The connection to the store is lost after it has done what it was told, before it could say so."""
+
+    def test_a_row_that_was_taken_without_anybody_knowing_is_not_stuck(self) -> None:
+        request = csr()
+        self.node.hold(2)  # joining and taking
+        answer = self.node.ask(request)
+        self.node.go_on(unconfirmed=True)
+        assert self.kind_of(answer) is Kind.UNREACHABLE
+        assert (self.node.states(), self.tracked.asked) == ([State.SUBMITTING], [])
+        self.poller().start()
+        self.clock.pump([BEAT] * 20)
+        assert self.node.states() == [State.RECEIVED]
+        assert self.successResultOf(self.node.ask(request)).certificate is not None
+
+    def test_a_row_that_is_being_submitted_is_left_alone_however_long_it_takes(self) -> None:
+        self.tracked.script = [Deferred()]
+        request = csr()
+        for _ in range(2):
+            self.node.ask(request).addErrback(lambda _: None)
+        self.poller().start()
+        self.clock.pump([BEAT] * 20)
+        assert self.node.states() == [State.SUBMITTING]
+
+    def test_what_was_noted_without_anybody_knowing_is_answered(self) -> None:
+        request = csr()
+        self.node.hold(3)  # joining, taking, and noting the certificate
+        answer = self.node.ask(request)
+        self.node.go_on(unconfirmed=True)
+        self.clock.advance(1)
+        assert self.successResultOf(answer).certificate is not None
+        assert self.node.states() == [State.ISSUED]
+
+
+class Listed(TrackedCase):
+    def test_all_are_asked_after_in_turn_when_the_list_is_always_cut_short(self) -> None:
+        for number in range(40):
+            self.pending(str(number))
+        answer, request = self.pending("40")
+        self.tracked.pending.clear()
+        self.tracked.complete = False
+        self.tracked.results["40"] = self.tracked.issue(request)
+        self.poller().start()
+        self.clock.pump([INTERVAL] * 2)
+        assert self.successResultOf(answer).certificate is not None
+
+    def test_a_store_that_fails_amid_a_round_is_no_traceback_and_not_the_end(self) -> None:
+        answers = []
+        for number in ("7", "8"):
+            answer, request = self.pending(number)
+            answers.append(answer)
+            self.tracked.results[number] = self.tracked.issue(request)
+        self.tracked.pending.clear()
+        self.node.hold(4)  # the loops' first calls are over: own rows, lease, orphans, what is open
+        self.poller().start()
+        self.node.broken = True
+        self.node.go_on()
+        self.node.broken = False
+        assert self.node.states() == [State.PENDING] * 2
+        self.clock.advance(INTERVAL)
+        assert all(self.successResultOf(answer).certificate for answer in answers)
