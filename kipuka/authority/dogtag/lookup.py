@@ -110,10 +110,9 @@ class Lookup:
         answer = await self._call(Operation.REQUESTS, query=query, limit=list_limit(maximum))
         if answer.status != 200:
             raise outcome.failure(answer)
-        entries = wire.listed(answer)
-        if len(entries) >= maximum:
-            raise outcome.error(Kind.BUSY, f"{len(entries)} requests in state {state} are too many to look through")
-        numbers = tuple(sorted((each.request_id for each in entries if each.request_id is not None), reverse=True))
+        numbers = tuple(sorted(wire.listed(answer), reverse=True))
+        if len(numbers) >= maximum:
+            raise outcome.error(Kind.BUSY, f"{len(numbers)} requests in state {state} are too many to look through")
         self._lists[state] = (self._clock.seconds(), numbers)
         return numbers
 

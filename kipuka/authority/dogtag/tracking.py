@@ -62,10 +62,9 @@ class Tracking:
             return PendingRequests(frozenset(), complete=False)
         if answer.status != 200:
             raise outcome.failure(answer)
-        entries = wire.listed(answer)
-        self._length = len(entries)
-        ids = frozenset(str(each.request_id) for each in entries if each.request_id is not None)
-        return PendingRequests(ids, complete=len(entries) < maximum)
+        numbers = wire.listed(answer)
+        self._length = len(numbers)
+        return PendingRequests(frozenset(map(str, numbers)), complete=len(numbers) < maximum)
 
     async def progress(self, request_id: str) -> Progress:
         """Ask how a request stands: one call, and one more for its certificate or for the agent's reason.

@@ -181,10 +181,10 @@ def requested(answer: Answer) -> RequestInfo:
     return _request_info(_object(_parse(answer), "request"))
 
 
-def listed(answer: Answer) -> tuple[RequestInfo, ...]:
-    """Read the answer of ``agent/certrequests``."""
+def listed(answer: Answer) -> tuple[int, ...]:
+    """Read the answer of ``agent/certrequests``: the requests' numbers. There may be tens of thousands."""
     entries = _list(_object(_parse(answer), "answer").get("entries"), "entries")
-    return tuple(_request_info(_object(each, "entries[]")) for each in entries)
+    return tuple(parse_id(_request_number(_object(each, "entries[]"))) for each in entries)
 
 
 def review(answer: Answer) -> Review:
@@ -267,11 +267,7 @@ def message(answer: Answer) -> str:
 
 
 def _request_info(entry: dict[str, Any]) -> RequestInfo:
-    url = entry.get("requestURL")
-    # In 10.x the URL is the only place. Its last part is the id in 11.x too, where the path before it is wrong.
-    named = (
-        entry.get("requestID") or entry.get("requestId") or (url.rpartition("/")[2] if isinstance(url, str) else None)
-    )
+    named = _request_number(entry)
     certificate_id = entry.get("certId")
     return RequestInfo(
         request_id=None if named is None else parse_id(named),
@@ -279,6 +275,14 @@ def _request_info(entry: dict[str, Any]) -> RequestInfo:
         certificate_id=None if certificate_id is None else parse_id(certificate_id),
         succeeded=entry.get("operationResult") == "success",
         error=printable(_optional_text(entry.get("errorMessage"), "errorMessage")),
+    )
+
+
+def _request_number(entry: dict[str, Any]) -> object:
+    """In 10.x the URL is the only place. Its last part is the id in 11.x too, where the path before it is wrong."""
+    url = entry.get("requestURL")
+    return (
+        entry.get("requestID") or entry.get("requestId") or (url.rpartition("/")[2] if isinstance(url, str) else None)
     )
 
 
