@@ -108,7 +108,7 @@ class Link:
 
 CLIENT_LINK = Link(cut=0.25, stall=0.05, bytes=2500, longest_stall=5)
 """Handshake, request and answer of one enrollment are 1.3 to 2.5 KB in each direction."""
-CA_LINK = Link(cut=0.6, stall=0.1, bytes=40_000, longest_stall=14)
+CA_LINK = Link(cut=0.4, stall=0.1, bytes=40_000, longest_stall=14)
 """Connections to the CA are kept for many enrollments of some 10 KB. Some stalls outlast the CA time-out."""
 
 
