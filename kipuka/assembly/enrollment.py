@@ -62,6 +62,7 @@ class Office:
             f"{socket.gethostname()} {secrets.token_hex(8)}",
             _audit_event,
             timedelta(seconds=config.db.keep),
+            timedelta(seconds=config.est.replay_window),
         )
         self._replay = config.est.replay_window
         self._cas = {ca.id: ca for ca in config.ca}

@@ -46,7 +46,8 @@ class Ledger:
     :param in_thread: runs a blocking function where it may block.
     :param process: a name for this process that no other has or had.
     :param record: told every event: its name, the row after it.
-    :param keep: how long closed rows are kept.
+    :param keep: how long closed rows are kept, and open ones of which nothing is at the CA and nobody asks again.
+    :param replay: how long a row that was delivered stays open.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Ledger:
         process: str,
         record: Callable[[Event, Enrollment], None],
         keep: timedelta = timedelta(days=90),
+        replay: timedelta = timedelta(minutes=10),
     ) -> None:
         self._open_store = open_store
         self._in_thread = in_thread
@@ -64,6 +66,7 @@ class Ledger:
         self.process = process
         self._record = record
         self._keep = keep
+        self._replay = replay
         self._waiters: defaultdict[int, list[tuple[Enrollment, Deferred[Enrollment]]]] = defaultdict(list)
         self._patient = True
         self.in_hand: Counter[int] = Counter()
@@ -188,8 +191,13 @@ class Ledger:
         await self.run(lambda: self._store.beat(self.process, now))
 
     async def _clean(self) -> None:
-        oldest = self.now() - self._keep
-        await self.run(lambda: self._store.clean(oldest))
+        now = self.now()
+        delivered_before, before = now - self._replay, now - self._keep
+        # In small steps: with SQLite whoever enrolls meanwhile is next in the queue.
+        while await self.run(lambda: self._store.retire(now, delivered_before, before)):
+            pass
+        while await self.run(lambda: self._store.clean(before)):
+            pass
 
     def _tell(self, row: Enrollment) -> None:
         for left, waiter in list(self._waiters.get(row.id, ())):

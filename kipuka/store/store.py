@@ -25,7 +25,7 @@ __all__ = ["Changes", "Store", "StoreUnavailable", "UnusableDatabase"]
 
 _ROW = enrollments.c
 _LARGEST_ID = 2**63 - 1
-_CLEANED_AT_ONCE = 500
+_AT_ONCE = 500
 _JOINS = 20
 _PAGE = 1000
 
@@ -200,21 +200,32 @@ class Store:
             found = connection.execute(select(_ROW.state, func.count()).group_by(_ROW.state)).all()
         return dict.fromkeys(State, 0) | {state: number for state, number in found}  # noqa: C416 - rows, not tuples
 
-    def clean(self, closed_before: datetime) -> int:
-        """Delete the rows that were closed before this time, and return how many they were.
+    def retire(self, now: datetime, delivered_before: datetime, untouched_before: datetime) -> int:
+        """Close rows that are over without having been told so, and return how many they were.
 
-        A few hundred in a transaction, so that enrollments need not wait for the whole of it.
+        Those are the ones that were delivered before a time and not asked for again, and the ones that came to nothing
+        (RECEIVED, REJECTED) and that nobody has asked for since another. A few hundred at once: call it until it
+        returns 0.
+        """
+        is_over = or_(
+            and_(_ROW.state == State.DELIVERED, _ROW.delivered < delivered_before),
+            and_(_ROW.state.in_((State.RECEIVED, State.REJECTED)), _ROW.updated < untouched_before),
+        )
+        some = select(_ROW.id).where(is_over).limit(_AT_ONCE).scalar_subquery()
+        closing = update(enrollments).where(_ROW.id.in_(some), is_over).values(state=State.CLOSED, updated=now)
+        with self._database.write() as connection:
+            return connection.execute(closing).rowcount
+
+    def clean(self, closed_before: datetime) -> int:
+        """Delete rows that were closed before this time, and return how many they were.
+
+        A few hundred at once, so that enrollments need not wait for the whole of it: call it until it returns 0.
         """
         is_old = and_(_ROW.state == State.CLOSED, _ROW.updated < closed_before)
-        some = select(_ROW.id).where(is_old).limit(_CLEANED_AT_ONCE).scalar_subquery()
-        total = 0
-        while True:
-            with self._database.write() as connection:
-                number = connection.execute(delete(enrollments).where(_ROW.id.in_(some), is_old)).rowcount
-                connection.execute(delete(processes).where(processes.c.seen < closed_before))
-            total += number
-            if number < _CLEANED_AT_ONCE:
-                return total
+        some = select(_ROW.id).where(is_old).limit(_AT_ONCE).scalar_subquery()
+        with self._database.write() as connection:
+            connection.execute(delete(processes).where(processes.c.seen < closed_before))
+            return connection.execute(delete(enrollments).where(_ROW.id.in_(some), is_old)).rowcount
 
     # --- processes
 

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kipuka.authority.interface import CertificateStatus, Outcome, Pending
-from kipuka.enrollment.ledger import QUEUE
+from kipuka.enrollment.ledger import CLEAN, QUEUE
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import granted
 from kipuka.errors import AuthorityError, Kind
@@ -255,6 +255,33 @@ class Delivery(Case):
         assert first.certificate is not None
         self.ca.statuses[first.certificate.serial_number] = CertificateStatus.REVOKED
         assert der(self.successResultOf(self.node.ask(csr(key))).certificate) != der(first.certificate)
+
+
+class Kept(Case):
+    def test_what_was_delivered_is_kept_for_its_time_and_then_gone(self) -> None:
+        self.successResultOf(self.node.ask(csr())).written()
+        self.clock.advance(CLEAN)
+        assert self.node.states() == [State.CLOSED]
+        self.clock.pump([86400] * 91)
+        assert self.node.states() == []
+
+    def test_what_somebody_may_still_come_for_is_kept(self) -> None:
+        self.ca.script = [Pending("17"), trouble(Kind.NO_ANSWER)]
+        for _ in range(3):
+            self.node.ask(csr()).addErrback(lambda _: None)
+        self.clock.pump([86400] * 200)
+        assert self.node.states() == [State.PENDING, State.UNKNOWN, State.ISSUED]
+
+    def test_what_came_to_nothing_and_nobody_comes_back_for_is_not_kept_for_ever(self) -> None:
+        self.ca.script = [trouble(Kind.BUSY), trouble(Kind.REFUSED)]
+        for _ in range(2):
+            self.node.ask(csr()).addErrback(lambda _: None)
+        self.clock.pump([86400] * 89)
+        assert self.node.states() == [State.RECEIVED, State.REJECTED]
+        self.clock.pump([86400] * 2)
+        assert self.node.states() == [State.CLOSED] * 2
+        self.clock.pump([86400] * 91)
+        assert self.node.states() == []
 
 
 class Nodes(Case):

@@ -226,12 +226,32 @@ def test_clean(store: Store) -> None:
     assert store.get(rows[3].id) == rows[3]
 
 
-def test_clean_goes_on_until_there_is_nothing_left(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kipuka.store.store._CLEANED_AT_ONCE", 2)
+def test_clean_takes_a_few_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kipuka.store.store._AT_ONCE", 2)
     for number in range(5):
         store.move(store.join(application(number), NOW, REPLAY).id, OPEN, State.CLOSED, NOW)
-    assert store.clean(LATER) == 5
+    assert [store.clean(LATER) for _ in range(4)] == [2, 2, 1, 0]
     assert store.counts()[State.CLOSED] == 0
+
+
+def test_retire_closes_what_was_delivered_and_what_nobody_came_back_for(store: Store) -> None:
+    for number, state in enumerate(sorted(OPEN, key=str)):
+        row = store.join(application(number), NOW, REPLAY)
+        store.move(row.id, OPEN, state, NOW, delivered=NOW if state is State.DELIVERED else None)
+    assert store.retire(LATER, NOW, NOW) == 0
+    assert store.retire(LATER, LATER, NOW) == 1
+    assert (store.counts()[State.DELIVERED], store.counts()[State.CLOSED]) == (0, 1)
+    assert store.retire(LATER, LATER, LATER) == 2
+    left = {row.state for row in store.page(states=OPEN)}
+    assert left == {State.SUBMITTING, State.UNKNOWN, State.PENDING, State.ISSUED}
+    assert {row.updated for row in store.page(states={State.CLOSED})} == {LATER}
+
+
+def test_retire_takes_a_few_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kipuka.store.store._AT_ONCE", 2)
+    for number in range(3):
+        store.join(application(number), NOW, REPLAY)
+    assert [store.retire(LATER, LATER, LATER) for _ in range(3)] == [2, 1, 0]
 
 
 def test_numbers_are_not_given_twice(place: Place, store: Store) -> None:
