@@ -158,7 +158,7 @@ class Registration:
                     row, fresh = latest, True
                 case State.ISSUED | State.DELIVERED:
                     certificate = x509.load_der_x509_certificate(row.certificate or b"")
-                    if fresh or not await self._is_revoked(certificate):
+                    if fresh or not (self._is_over(certificate, request) or await self._is_revoked(certificate)):
                         return Answered(row, certificate, self._noting(Event.WRITTEN, row))
                     await self._ledger.happen(Event.OUTDATED, row)
                     row = await self._ledger.join(row.application, self._times.replay)
@@ -188,6 +188,10 @@ class Registration:
             noted.addErrback(lambda failure: _log.warn("not noted: {event}: {why}", event=event, why=failure.value))
 
         return note
+
+    def _is_over(self, certificate: x509.Certificate, request: EnrollmentRequest) -> bool:
+        """Whether it has expired, or is the very one to be renewed: whoever shows it has had it."""
+        return certificate == request.renews or certificate.not_valid_after_utc <= self._ledger.now()
 
     async def _is_revoked(self, certificate: x509.Certificate) -> bool:
         """Whether the CA has withdrawn it. While it cannot say, its own holder may have it again all the same."""

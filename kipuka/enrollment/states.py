@@ -34,7 +34,7 @@ class Event(Enum):
     TOLD = "told"
     """The client got the refusal."""
     OUTDATED = "outdated"
-    """The replay window is over, or the certificate was revoked."""
+    """The replay window is over, or the certificate was revoked, has expired, or is itself being renewed."""
     ABANDONED = "abandoned"
     """An administrator ended it."""
 

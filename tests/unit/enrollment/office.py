@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from tests.support import pki
 ALICE, BOB = Applicant("user:alice", "user:alice"), Applicant("user:bob", "user:bob")
 TIMES = Times(approval=60, answer=20, replay=600)
 CA = pki.root("CN=Fake CA")
+DAYS = 365
+"""How long its certificates are valid."""
 
 
 class FakeAuthority:
@@ -59,7 +62,7 @@ class FakeAuthority:
     @staticmethod
     def issue(csr: x509.CertificateSigningRequest) -> Issued:
         key: Any = type("Key", (), {"public_key": staticmethod(csr.public_key)})()
-        return Issued(CA.certify(key, csr.subject))
+        return Issued(CA.certify(key, csr.subject, not_after=pki.NOW + timedelta(days=DAYS)))
 
 
 class Node:

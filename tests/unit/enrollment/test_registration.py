@@ -17,7 +17,7 @@ from kipuka.enrollment.submission import granted
 from kipuka.errors import AuthorityError, Kind
 from kipuka.store.rows import State
 from tests.support import pki
-from tests.unit.enrollment.office import ALICE, BOB, FakeAuthority, Node, csr, der
+from tests.unit.enrollment.office import ALICE, BOB, DAYS, FakeAuthority, Node, csr, der
 
 
 def trouble(kind: Kind) -> AuthorityError:
@@ -255,6 +255,27 @@ class Delivery(Case):
         assert first.certificate is not None
         self.ca.statuses[first.certificate.serial_number] = CertificateStatus.REVOKED
         assert der(self.successResultOf(self.node.ask(csr(key))).certificate) != der(first.certificate)
+
+    def test_an_expired_certificate_is_no_answer_however_late_it_is_collected(self) -> None:
+        key = pki.ec_key()
+        first = self.successResultOf(self.node.ask(csr(key)))
+        self.clock.advance((DAYS - 1) * 86400)
+        assert der(self.successResultOf(self.node.ask(csr(key))).certificate) == der(first.certificate)
+        self.clock.advance(2 * 86400)
+        assert der(self.successResultOf(self.node.ask(csr(key))).certificate) != der(first.certificate)
+        assert self.node.states() == [State.CLOSED, State.ISSUED]
+
+    def test_ren_whoever_shows_a_certificate_has_it_and_asks_for_the_next(self) -> None:
+        """Nothing was noted of its delivery, say because the store was away; the same key is used for every renewal."""
+        key = pki.ec_key()
+        certificate = self.successResultOf(self.node.ask(csr(key))).certificate
+        seen = {der(certificate)}
+        for _ in range(3):
+            assert certificate is not None
+            asked = Deferred.fromCoroutine(self.node.registration.renew(certificate, csr(key), ALICE))
+            certificate = self.successResultOf(asked).certificate
+            assert der(certificate) not in seen
+            seen.add(der(certificate))
 
 
 class Kept(Case):
