@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from kipuka.authority.interface import (
     CertificateStatus,
@@ -31,8 +29,6 @@ from kipuka.store.rows import Enrollment, State
 from kipuka.store.store import StoreUnavailable
 
 __all__ = ["Answered", "Applicant", "Names", "Registration", "Times"]
-
-_log = Logger("kipuka.enrollment")
 
 
 @dataclass(frozen=True)
@@ -159,12 +155,12 @@ class Registration:
                 case State.ISSUED | State.DELIVERED:
                     certificate = x509.load_der_x509_certificate(row.certificate or b"")
                     if fresh or not (self._is_over(certificate, request) or await self._is_revoked(certificate)):
-                        return Answered(row, certificate, self._noting(Event.WRITTEN, row))
+                        return Answered(row, certificate, self._delivery(row))
                     await self._ledger.happen(Event.OUTDATED, row)
                     row = await self._ledger.join(row.application, self._times.replay)
                 case State.REJECTED:
                     refusal = AuthorityError(Kind.REFUSED, row.reason or "The CA refused the request.")
-                    refusal.written = self._noting(Event.TOLD, row)
+                    refusal.written = partial(self._submitter.note, Event.TOLD, row)
                     raise refusal
                 case State.CLOSED:
                     raise AuthorityError(
@@ -180,12 +176,12 @@ class Registration:
             )
         return latest
 
-    def _noting(self, event: Event, row: Enrollment) -> Callable[[], None]:
-        """What writes an event down that happens when an answer is out, later than anybody waits for."""
+    def _delivery(self, row: Enrollment) -> Callable[[], None]:
+        """What writes down that the certificate is out; the first time counts."""
 
         def note() -> None:
-            noted = Deferred.fromCoroutine(self._ledger.happen(event, row, **_moment(event, self._ledger)))
-            noted.addErrback(lambda failure: _log.warn("not noted: {event}: {why}", event=event, why=failure.value))
+            if row.state is State.ISSUED:
+                self._submitter.note(Event.WRITTEN, row, delivered=self._ledger.now())
 
         return note
 
@@ -223,7 +219,3 @@ class Registration:
                 Kind.FORBIDDEN,
                 f"The client certificate is {status.value} at the CA and cannot be renewed: ask its administrator.",
             )
-
-
-def _moment(event: Event, ledger: Ledger) -> dict[str, datetime]:
-    return {"delivered": ledger.now()} if event is Event.WRITTEN else {}

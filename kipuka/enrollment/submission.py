@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -55,16 +55,30 @@ class Submitter:
             except Exception as error:
                 if not answer.called:
                     answer.errback(error)
-                elif not isinstance(error, AuthorityError):
+                elif not isinstance(error, AuthorityError | StoreUnavailable):
                     _log.failure("enrollment {id}: submitting failed", id=row.id)
             else:
                 if not answer.called:
                     answer.callback(result)
 
-        task = Deferred.fromCoroutine(carry())
+        self._begin(carry())
+        return answer
+
+    def note(self, event: Event, row: Enrollment, **changes: Any) -> None:
+        """Write down what became of an answer, when nobody waits any more: a task of its own, like a submission."""
+
+        async def carry() -> None:
+            try:
+                await self._note(event, row, **changes)
+            except StoreUnavailable as trouble:
+                _log.info("enrollment {id}: {event}, but {why}", id=row.id, event=event.value, why=trouble)
+
+        self._begin(carry())
+
+    def _begin(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
+        task = Deferred.fromCoroutine(work)
         self._in_hand.add(task)
         task.addBoth(lambda _: self._in_hand.discard(task))
-        return answer
 
     @contextmanager
     def _at_hand(self, row: Enrollment) -> Iterator[None]:
@@ -118,7 +132,7 @@ class Submitter:
         return outcome
 
     async def _note(self, event: Event, row: Enrollment, **changes: Any) -> Enrollment:
-        """Write down what the CA said, however long the store is away: nobody else knows it."""
+        """Write down what happened, however long the store is away: nobody else knows it."""
         while True:
             try:
                 noted = await self._ledger.happen(event, row, **changes)

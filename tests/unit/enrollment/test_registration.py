@@ -265,6 +265,24 @@ class Delivery(Case):
         assert der(self.successResultOf(self.node.ask(csr(key))).certificate) != der(first.certificate)
         assert self.node.states() == [State.CLOSED, State.ISSUED]
 
+    def test_a_delivery_is_noted_when_the_store_is_back(self) -> None:
+        delivered, refused = csr(), csr()
+        answered = self.successResultOf(self.node.ask(delivered))
+        self.ca.script = [trouble(Kind.REFUSED)]
+        refusal = self.failureResultOf(self.node.ask(refused), AuthorityError).value
+        self.node.broken = True
+        at = self.node.ledger.now()
+        answered.written()
+        refusal.written()
+        closing = Deferred.fromCoroutine(self.node.submitter.settled())
+        self.clock.pump([1] * 30)
+        self.assertNoResult(closing)
+        self.node.broken = False
+        self.clock.advance(1)
+        self.successResultOf(closing)
+        assert self.node.states() == [State.DELIVERED, State.CLOSED]
+        assert self.node.rows()[1].delivered == at
+
     def test_ren_whoever_shows_a_certificate_has_it_and_asks_for_the_next(self) -> None:
         """Nothing was noted of its delivery, say because the store was away; the same key is used for every renewal."""
         key = pki.ec_key()
