@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorSocket, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
@@ -78,4 +78,21 @@ class EstService(Service):
             await drained
         except Exception:
             _log.warn("requests were still in hand after {seconds} s and were cut off", seconds=self._patience)
-        await self._desk.close()
+        if not await self._within_patience(self._desk.close()):
+            _log.warn(
+                "the CA or the database did not let go within {seconds} s: what was submitted is looked up after the "
+                "next start",
+                seconds=self._patience,
+            )
+
+    async def _within_patience(self, work: Coroutine[Deferred[Any], Any, None]) -> bool:
+        """Whether it came to its end in time; it is not cancelled, for it may still be writing something down."""
+        done: Deferred[None] = Deferred.fromCoroutine(work)
+        done.addErrback(lambda failure: _log.failure("the ledger was not closed in order", failure=failure))
+        over: Deferred[None] = Deferred()
+        alarm = self._reactor.callLater(self._patience, over.callback, None)
+        await DeferredList([done, over], fireOnOneCallback=True)
+        in_time = alarm.active()
+        if in_time:
+            alarm.cancel()
+        return in_time

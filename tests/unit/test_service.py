@@ -1,0 +1,60 @@
+"""How the daemon ends when something behind it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from kipuka.service import EstService
+
+PATIENCE = 30
+
+
+class Site:
+    def drain(self) -> Deferred[None]:
+        return succeed(None)
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.closing: Deferred[None] = Deferred()
+        self.patient = True
+
+    def start(self) -> None:
+        pass
+
+    def let_go(self) -> None:
+        self.patient = False
+
+    async def close(self) -> None:
+        await self.closing
+
+
+class Stopping(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.desk, site = Clock(), Desk(), Site()
+        parts: Any = (self.clock, [], None, site, self.desk, PATIENCE)
+        service = EstService(*parts)
+        service.startService()
+        self.stopped = service.stopService()
+
+    def test_it_waits_for_what_is_being_written_down(self) -> None:
+        assert not self.desk.patient
+        self.clock.advance(PATIENCE - 1)
+        self.assertNoResult(self.stopped)
+        self.desk.closing.callback(None)
+        self.successResultOf(self.stopped)
+        assert not self.clock.getDelayedCalls()
+
+    def test_a_database_that_stays_away_does_not_keep_it_for_ever(self) -> None:
+        self.clock.advance(PATIENCE)
+        self.successResultOf(self.stopped)
+        self.desk.closing.callback(None)
+
+    def test_a_desk_that_cannot_be_closed_does_not_keep_it(self) -> None:
+        self.desk.closing.errback(RuntimeError("no"))
+        self.successResultOf(self.stopped)
+        assert len(self.flushLoggedErrors(RuntimeError)) == 1
