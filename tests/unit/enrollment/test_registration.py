@@ -200,6 +200,18 @@ class Waiting(Case):
         assert self.successResultOf(again).certificate is not None
         assert len(self.ca.asked) == 1
 
+    def test_wait_06_t15_the_same_bytes_twenty_times_a_second_are_one_request(self) -> None:
+        request = csr()
+        self.ca.script = [Pending("17")]
+        answers = []
+        for _ in range(20):
+            answers.append(self.node.ask(request))
+            self.clock.advance(0.05)
+        assert self.node.states() == [State.PENDING]
+        self.clock.advance(60)
+        assert {self.successResultOf(answer).enrollment.request_id for answer in answers} == {"17"}
+        assert len(self.ca.asked) == 1
+
     def test_wait_05_a_refusal_is_told_once(self) -> None:
         key = pki.ec_key()
         self.ca.script = [trouble(Kind.REFUSED)]
