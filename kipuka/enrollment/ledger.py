@@ -67,7 +67,8 @@ class Ledger:
         self._record = record
         self._keep = keep
         self._replay = replay
-        self._waiters: defaultdict[int, list[tuple[Enrollment, Deferred[Enrollment]]]] = defaultdict(list)
+        self._waiters: defaultdict[int, list[tuple[Enrollment, Deferred[Enrollment | None]]]] = defaultdict(list)
+        self._looked = self.now()
         self._patient = True
         self.in_hand: Counter[int] = Counter()
         """How many of this process's tasks are submitting a row, by its id."""
@@ -125,8 +126,12 @@ class Ledger:
         :return: the row after it, or None when its state does not take the event any more.
         :raises StoreUnavailable: the event is not written down.
         """
-        now = self.now()
-        moved = await self.run(lambda: self._store.move(row.id, sources(event), target(event), now, row, **changes))
+
+        def move() -> Enrollment | None:
+            # The time is taken when it is this change's turn, or others would not find it among the latest.
+            return self._store.move(row.id, sources(event), target(event), self.now(), row, **changes)
+
+        moved = await self.run(move)
         if moved is not None:
             self._record(event, moved)
             self._tell(moved)
@@ -139,16 +144,18 @@ class Ledger:
 
     async def changed(self, row: Enrollment, seconds: float) -> Enrollment:
         """Wait until the row is in another state than the one given; after so many seconds return it as it is."""
-        waiter: Deferred[Enrollment] = Deferred()
+        waiter: Deferred[Enrollment | None] = Deferred()
         entry = (row, waiter)
         self._waiters[row.id].append(entry)
-        alarm = self._clock.callLater(seconds, _give_up, waiter, row)
+        alarm = self._clock.callLater(seconds, _give_up, waiter)
         try:
             # Somebody may have changed it between the caller's look at the row and this waiter.
             latest = await self.run(lambda: self._store.get(row.id))
             if latest is not None and latest.state is not row.state:
                 return latest
-            return await waiter if self._patient and seconds > 0 else row
+            if not self._patient or seconds <= 0:
+                return row
+            return await waiter or await self.run(lambda: self._store.get(row.id)) or row
         finally:
             if alarm.active():
                 alarm.cancel()
@@ -180,11 +187,12 @@ class Ledger:
         return self._store
 
     async def _look(self) -> None:
-        if not self._waiters:
-            return
-        since = self.now() - _OVERLAP
-        for row in await self.run(lambda: self._store.changed(since)):
-            self._tell(row)
+        now = self.now()
+        if self._waiters:
+            since = self._looked - _OVERLAP
+            for row in await self.run(lambda: self._store.changed(since)):
+                self._tell(row)
+        self._looked = now  # only now: what changed while the store could not be asked is still to be told
 
     async def _beat(self) -> None:
         now = self.now()
@@ -221,6 +229,6 @@ def _loop(body: Callable[[], Coroutine[Deferred[Any], Any, None]], clock: IReact
     return loop
 
 
-def _give_up(waiter: Deferred[Enrollment], row: Enrollment) -> None:
+def _give_up(waiter: Deferred[Enrollment | None]) -> None:
     if not waiter.called:
-        waiter.callback(row)
+        waiter.callback(None)

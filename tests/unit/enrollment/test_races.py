@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from kipuka.authority.interface import Absent, Finding, Outcome, Pending
@@ -226,3 +227,37 @@ class Listed(TrackedCase):
         assert self.node.states() == [State.PENDING] * 2
         self.clock.advance(INTERVAL)
         assert all(self.successResultOf(answer).certificate for answer in answers)
+
+
+class Watching(TrackedCase):
+    """A client that waits at one node for what happens at another."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.other = self.new_node("node-2")
+        self.answer, self.request = self.pending("7")
+        self.tracked.pending.clear()
+        self.tracked.results["7"] = self.tracked.issue(self.request)
+
+    def granted_at_the_other(self) -> None:
+        self.successResultOf(Deferred.fromCoroutine(self.poller(self.other).round()))
+
+    def test_what_happened_while_this_node_could_not_see_the_store_is_seen_afterwards(self) -> None:
+        self.node.broken = True
+        self.clock.pump([1] * 3)
+        self.granted_at_the_other()
+        self.clock.pump([1] * 20)
+        self.assertNoResult(self.answer)
+        self.node.broken = False
+        self.clock.advance(1)
+        assert self.successResultOf(self.answer).certificate is not None
+
+    def test_a_clock_that_is_behind_hides_nothing_when_the_time_is_over(self) -> None:
+        behind = Clock()
+        behind.advance(self.clock.seconds() - 60)
+        self.other.ledger._clock = behind
+        self.granted_at_the_other()
+        self.clock.pump([1] * 59)
+        self.assertNoResult(self.answer)
+        self.clock.advance(1)
+        assert self.successResultOf(self.answer).certificate is not None
