@@ -97,7 +97,16 @@ class Submitter:
 
     async def _submit(self, row: Enrollment, request: EnrollmentRequest, *, last: bool) -> Enrollment:
         ledger = self._ledger
-        taken = await ledger.happen(Event.TAKEN, row, process=ledger.process, submitted=ledger.now(), reason=None)
+        taken = await ledger.happen(
+            Event.TAKEN,
+            row,
+            process=ledger.process,
+            submitted=ledger.now(),
+            reason=None,
+            # The label may have been given another CA since the row was written, and that is where it is looked for.
+            ca_id=self.authority.id,
+            profile=request.profile,
+        )
         if taken is None:
             return await self._latest(row)
         try:

@@ -44,8 +44,10 @@ _CHANGE_OF = _CHANGE.where(
 
 
 class Changes(TypedDict, total=False):
-    """What a move may change besides the state; as in :class:`~kipuka.store.rows.Enrollment`."""
+    """What a move may change besides the state; as in :class:`~kipuka.store.rows.Enrollment` and its application."""
 
+    ca_id: str
+    profile: str | None
     process: str | None
     submitted: datetime | None
     absent_since: datetime | None

@@ -261,3 +261,18 @@ class Watching(TrackedCase):
         self.assertNoResult(self.answer)
         self.clock.advance(1)
         assert self.successResultOf(self.answer).certificate is not None
+
+
+class Reconfigured(TrackedCase):
+    def test_a_row_is_looked_for_at_the_ca_that_it_was_sent_to(self) -> None:
+        """It was written down for one CA, came back unsent, and its label has another CA since."""
+        request = csr()
+        self.tracked.script = [trouble(Kind.BUSY), trouble(Kind.NO_ANSWER)]
+        assert self.kind_of(self.node.ask(request)) is Kind.BUSY
+        self.tracked.id = "another"
+        self.node.ask(request).addErrback(lambda _: None)
+        (row,) = self.node.rows()
+        assert (row.state, row.application.ca_id) == (State.UNKNOWN, "another")
+        self.tracked.found = self.tracked.issue(request)
+        self.poller().start()
+        assert self.node.states() == [State.ISSUED]
