@@ -76,7 +76,7 @@ class LookupTests(TestCase):
                     frozenset(known),
                 )
             except AuthorityError as more:
-                self.assertIs(more.kind, Kind.BUSY)
+                self.assertIs(more.kind, Kind.BUSY, more)
 
     async def enroll(self, csr: x509.CertificateSigningRequest, profile: str | None = None) -> Issued | Pending:
         return await self.ca.enroll(EnrollmentRequest(csr, profile, "dogtag test"))
