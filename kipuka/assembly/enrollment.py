@@ -66,7 +66,7 @@ class Office:
         )
         self._replay = config.est.replay_window
         self._cas = {ca.id: ca for ca in config.ca}
-        self._submitters = {id_: Submitter(authority, self._ledger) for id_, authority in authorities.items()}
+        self._submitters = {ca.id: self._submitter(ca, authorities[ca.id]) for ca in config.ca}
         pollers = [self._poller(ca, authorities[ca.id], reactor) for ca in config.ca]
         self.desk = Desk(self._ledger, list(self._submitters.values()), pollers)
 
@@ -77,6 +77,12 @@ class Office:
         if isinstance(ca, model.DogtagCa):
             times = Times(ca.approval_timeout, ca.timeout * _SETTLE, self._replay)
         return Registration(self._submitters[ca_id], self._ledger, times, label=label, profile=profile)
+
+    def _submitter(self, ca: model.Ca, authority: Authority) -> Submitter:
+        if isinstance(ca, model.DogtagCa):
+            # Half of the settling time: the other half is the CA's, should this process be given up meanwhile.
+            return Submitter(authority, self._ledger, ca.timeout)
+        return Submitter(authority, self._ledger)
 
     def _poller(self, ca: model.Ca, authority: Authority, reactor: Reactor) -> Poller:
         if isinstance(ca, model.DogtagCa):

@@ -7,6 +7,7 @@ lost".
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -32,6 +33,8 @@ class EnrollmentRequest:
     :param requestor: who asks, in words for the CA's operators.
     :param names: set when the certificate is to carry other names than the CSR.
     :param renews: the certificate this one follows, when the operation was a re-enrollment.
+    :param send_before: the reactor's time after which it must not be sent any more: whoever then finds nothing of it at
+        the CA may submit it anew. A CA checks this in the last instant, for a process may be suspended at any moment.
     """
 
     csr: x509.CertificateSigningRequest
@@ -39,6 +42,7 @@ class EnrollmentRequest:
     requestor: str
     names: Names | None = None
     renews: x509.Certificate | None = None
+    send_before: float = math.inf
 
 
 @dataclass(frozen=True)

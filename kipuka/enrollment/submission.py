@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -32,11 +33,13 @@ class Submitter:
     """Submits rows of one CA.
 
     :param authority: the CA, or a pool of them.
+    :param send_within: seconds in which a request must have been sent, or is not sent any more.
     """
 
-    def __init__(self, authority: Authority, ledger: Ledger) -> None:
+    def __init__(self, authority: Authority, ledger: Ledger, send_within: float = 30.0) -> None:
         self.authority = authority
         self._ledger = ledger
+        self._send_within = send_within
         self._in_hand: set[Deferred[None]] = set()
 
     def submit(self, row: Enrollment, request: EnrollmentRequest, *, last: bool) -> Deferred[Enrollment]:
@@ -131,7 +134,8 @@ class Submitter:
     async def _ask(self, taken: Enrollment, request: EnrollmentRequest) -> Outcome:
         if taken.submitted is not None and self._ledger.now() - taken.submitted > _FRESH:
             raise AuthorityError(Kind.UNREACHABLE, "The server is too slow at the moment: try again later.")
-        outcome = await self.authority.enroll(request)
+        send_before = (taken.submitted or taken.created).timestamp() + self._send_within
+        outcome = await self.authority.enroll(replace(request, send_before=send_before))
         if isinstance(outcome, Issued) and not carries_key(outcome.certificate, taken.application):
             raise AuthorityError(
                 Kind.BAD_ANSWER,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
@@ -127,9 +128,9 @@ class DogtagAuthority:
             )
         profile = request.profile or self._profile
         template = self._template(profile)
-        body = _filled(await template.get(), request)
+        body = _filled(await self._form(template), request)
         try:
-            result = outcome.submission(await self._call(Operation.ENROLL, body=body))
+            result = outcome.submission(await self._call(Operation.ENROLL, body=body, send_before=request.send_before))
         except AuthorityError as trouble:
             if trouble.kind in _DOUBTS_FORM:
                 template.forget()
@@ -183,6 +184,15 @@ class DogtagAuthority:
             self._templates[profile] = Cached(lambda: self._fetch_template(profile), self._clock, None)
         return self._templates[profile]
 
+    async def _form(self, template: Cached[wire.Template]) -> wire.Template:
+        """Get the form. Whatever fails here, nothing has been submitted."""
+        try:
+            return await template.get()
+        except AuthorityError as trouble:
+            if trouble.kind in (Kind.NO_ANSWER, Kind.BAD_ANSWER):
+                raise outcome.error(Kind.UNREACHABLE, f"no form of the profile: {trouble.cause}") from trouble
+            raise
+
     async def _fetch_chain(self) -> tuple[x509.Certificate, ...]:
         answer = await self._call(Operation.CHAIN)
         if answer.status != 200:
@@ -234,12 +244,14 @@ class DogtagAuthority:
         *,
         query: str = "",
         limit: int | None = None,
+        send_before: float = math.inf,
     ) -> wire.Answer:
         """Try the candidate paths in order; only "nothing listens there" leads to the next, also for a POST."""
         answer = None
         get = self._client.get if limit is None else partial(self._client.get, limit=limit)
         for position, path in enumerate(self._paths.candidates(operation, value)):
-            answer = await (get(path + query) if body is None else self._client.post(path + query, body))
+            path += query
+            answer = await (get(path) if body is None else self._client.post(path, body, send_before))
             if not outcome.no_such_path(answer):
                 self._paths.answered(operation, position)
                 return answer

@@ -3,6 +3,7 @@
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from http.cookiejar import CookieJar
 from typing import Any, cast
@@ -95,19 +96,20 @@ class Client:
         """
         return await self._limited(b"GET", path, None, limit)
 
-    async def post(self, path: str, body: bytes) -> Answer:
+    async def post(self, path: str, body: bytes, send_before: float = math.inf) -> Answer:
         """Send JSON, once.
 
+        :param send_before: the clock's time from which on it is not sent any more.
         :raises AuthorityError: UNREACHABLE and BUSY: certainly not sent; NO_ANSWER and BAD_ANSWER: perhaps acted upon.
         """
-        return await self._limited(b"POST", path, body, BODY_LIMIT)
+        return await self._limited(b"POST", path, _Body(body, self._clock, send_before), BODY_LIMIT)
 
     async def close(self) -> None:
         """Close the idle connections."""
         if self._close is not None:
             await self._close()
 
-    async def _limited(self, method: bytes, path: str, body: bytes | None, limit: int) -> Answer:
+    async def _limited(self, method: bytes, path: str, body: _Body | None, limit: int) -> Answer:
         exchange = Deferred.fromCoroutine(self._queued(method, path, body, limit))
         alarm = self._clock.callLater(self._timeout, exchange.cancel)
         try:
@@ -116,7 +118,7 @@ class Client:
             if alarm.active():
                 alarm.cancel()
 
-    async def _queued(self, method: bytes, path: str, body: bytes | None, limit: int) -> Answer:
+    async def _queued(self, method: bytes, path: str, body: _Body | None, limit: int) -> Answer:
         try:
             await self._free.acquire()
         except CancelledError:
@@ -126,16 +128,16 @@ class Client:
         finally:
             self._free.release()
 
-    async def _exchange(self, method: bytes, path: str, body: bytes | None, limit: int, attempts: int) -> Answer:
+    async def _exchange(self, method: bytes, path: str, body: _Body | None, limit: int, attempts: int) -> Answer:
         what = f"{method.decode()} {path}"
         headers = Headers({b"Accept": [b"application/json"], b"User-Agent": [f"kipuka/{__version__}".encode()]})
         if body is not None:
             headers.addRawHeader(b"Content-Type", b"application/json")
         try:
-            response = await self._agent.request(
-                method, (self._url + path).encode("ascii"), headers, None if body is None else _Body(body)
-            )
+            response = await self._agent.request(method, (self._url + path).encode("ascii"), headers, body)
         except _MAYBE_SENT as lost:
+            if body is not None and body.is_held_back:
+                raise error(Kind.UNREACHABLE, f"{what}: held back, its time was over") from None
             if attempts > 1 and not _timed_out(lost):
                 return await self._exchange(method, path, body, limit, attempts - 1)
             raise error(Kind.NO_ANSWER, f"{what}: {_reasons(lost)}") from None
@@ -196,13 +198,22 @@ class _Discard(Protocol):
 
 @implementer(IBodyProducer)
 class _Body:
-    """A body that is there: written in one go, its length announced."""
+    """A body that is there: written in one go, its length announced, unless it is too late for that.
 
-    def __init__(self, body: bytes) -> None:
+    This is the last moment: everything that takes time lies behind, and half a request does nothing at a CA.
+    """
+
+    def __init__(self, body: bytes, clock: IReactorTime, send_before: float) -> None:
         self._body = body
+        self._clock = clock
+        self._send_before = send_before
         self.length = len(body)
+        self.is_held_back = False
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        if self._clock.seconds() >= self._send_before:
+            self.is_held_back = True
+            raise TimeoutError
         written: Deferred[None] = Deferred()
         consumer.write(self._body)
         written.callback(None)

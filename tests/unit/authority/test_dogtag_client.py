@@ -170,6 +170,17 @@ class ClientTests(TestCase):
         self.assertIs(error.kind, Kind.NO_ANSWER)
         self.assertEqual(self.script.seen, [b"/ok", b"/lost"])
 
+    async def test_what_comes_to_be_written_too_late_is_held_back(self) -> None:
+        """Everything before it may have taken any time: the form, the queue, the handshake, a process that slept."""
+        client = await self.start()
+        for _ in range(2):  # over a new connection and over a kept one
+            error = await self.fails(client.post("/ok", b"{}", send_before=reactor.seconds()))
+            self.assertIs(error.kind, Kind.UNREACHABLE)
+            self.assertIn("held back", error.cause)
+            await client.get("/ok")
+        self.assertEqual((await client.post("/ok", b"{}", send_before=reactor.seconds() + 60)).status, 200)
+        self.assertEqual(self.script.bodies, [b"", b"", b"{}"])
+
     async def test_a_lost_answer_to_a_get_is_asked_for_once_more(self) -> None:
         client = await self.start()
         self.assertEqual((await client.get("/lost_once")).status, 200)

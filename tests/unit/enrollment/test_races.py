@@ -53,6 +53,10 @@ class Suspended(Races):
         self.assertNoResult(first)
         self.assertNoResult(second)
 
+    def test_the_ca_is_told_until_when_the_request_may_be_sent(self) -> None:
+        self.successResultOf(self.node.ask(csr()))
+        assert self.ca.asked[0].send_before == self.clock.seconds() + 30
+
     def test_its_late_refusal_says_nothing_of_the_submission_that_was_made_in_its_place(self) -> None:
         for kind in (Kind.REFUSED, Kind.NO_ANSWER):
             key, answers = pki.ec_key(), [Deferred[Outcome](), Deferred[Outcome]()]
