@@ -1,7 +1,7 @@
 """Finding out what became of requests whose answer was lost, before anything is sent again.
 
 The public key is looked up at the CA. What is found is taken over. That nothing is found proves nothing while the CA
-may still be working on the request: absence is believed when look-ups over a settling time, none of them failing, have
+may still be working on the request: absence is believed when look-ups that succeeded, over a settling time, have
 found nothing, and the submission itself is older than that time. Only time in which somebody looked counts: a machine
 that stood still, or a clock that was put forward, proves nothing.
 """
@@ -28,7 +28,10 @@ _STUCK = 2
 """A request that stays unfinished for so many settling times will never be finished."""
 
 _AWAY = {Kind.UNREACHABLE, Kind.NO_ANSWER}
-"""After these the other rows need not be tried either."""
+"""After two of these in a row the other rows need not be tried either."""
+_NOTHING_LEARNT = {Kind.UNREACHABLE, Kind.BUSY}
+"""After these the time since the last look-up does not count; after all others the CA was in trouble, and whatever it
+has in hand may go on when that is over."""
 
 
 class Reconciliation:
@@ -50,22 +53,23 @@ class Reconciliation:
 
         :param known: the CA's numbers of pending requests that belong to other rows; what else belongs to others with
             the same key, such as the certificate that is being renewed, is looked up here.
-        :raises AuthorityError: the CA cannot be asked now; the settling time begins anew.
+        :raises AuthorityError: the CA cannot be asked now.
         """
         if not isinstance(self._authority, FindsRequests):
             return
         rows = sorted(rows, key=lambda row: row.id == self._stumbled)  # what ended the last round comes last
-        for position, row in enumerate(rows):
+        away = 0
+        for row in rows:
             try:
                 await self._look_up(self._authority, row, known)
+                away = 0
             except AuthorityError as trouble:
-                is_away = trouble.kind in _AWAY
-                for unseen in rows[position:] if is_away else [row]:
-                    await self._forget_absence(unseen)
-                if is_away:
+                await self._count_not(row, all_of_it=trouble.kind not in _NOTHING_LEARNT)
+                away = away + 1 if trouble.kind in _AWAY else 0
+                if away == min(2, len(rows)):
                     self._stumbled = row.id
                     raise
-                _log.warn("enrollment {id} cannot be looked up: {trouble}", id=row.id, trouble=str(trouble))
+                _log.info("enrollment {id} cannot be looked up: {trouble}", id=row.id, trouble=str(trouble))
 
     async def _look_up(self, authority: FindsRequests, row: Enrollment, known: frozenset[str]) -> None:
         ledger, wanted = self._ledger, row.application
@@ -119,6 +123,8 @@ class Reconciliation:
         else:
             await self._ledger.annotate(row, absent_since=since)
 
-    async def _forget_absence(self, row: Enrollment) -> None:
+    async def _count_not(self, row: Enrollment, *, all_of_it: bool) -> None:
+        """Note that a look-up failed: what went before it, or the time since the last one, proves nothing."""
         if row.absent_since is not None:
-            await self._ledger.annotate(row, absent_since=None)
+            unseen = self._ledger.now() - row.updated
+            await self._ledger.annotate(row, absent_since=None if all_of_it else row.absent_since + unseen)

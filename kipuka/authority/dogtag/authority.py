@@ -251,7 +251,12 @@ class DogtagAuthority:
         get = self._client.get if limit is None else partial(self._client.get, limit=limit)
         for position, path in enumerate(self._paths.candidates(operation, value)):
             path += query
-            answer = await (get(path) if body is None else self._client.post(path, body, send_before))
+            if body is None:
+                answer = await get(path)
+            elif operation is Operation.SEARCH:
+                answer = await self._client.search(path, body)
+            else:
+                answer = await self._client.post(path, body, send_before)
             if not outcome.no_such_path(answer):
                 self._paths.answered(operation, position)
                 return answer

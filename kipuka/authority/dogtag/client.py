@@ -92,9 +92,13 @@ class Client:
         """Fetch. Sent a second time when a kept connection turns out to be dead: a GET does no harm twice.
 
         :param limit: bytes of the answer's body.
-        :raises AuthorityError: UNREACHABLE, NO_ANSWER, BUSY or BAD_ANSWER (too long).
+        :raises AuthorityError: UNREACHABLE, NO_ANSWER (not in time), BUSY or BAD_ANSWER (too long).
         """
         return await self._limited(b"GET", path, None, limit)
+
+    async def search(self, path: str, body: bytes) -> Answer:
+        """Send JSON that asks and changes nothing; like :meth:`get` otherwise."""
+        return await self._limited(b"POST", path, _Body(body, self._clock, math.inf, repeatable=True), BODY_LIMIT)
 
     async def post(self, path: str, body: bytes, send_before: float = math.inf) -> Answer:
         """Send JSON, once.
@@ -124,12 +128,13 @@ class Client:
         except CancelledError:
             raise error(Kind.BUSY, f"{method.decode()} {path}: no connection became free in time") from None
         try:
-            return await self._exchange(method, path, body, limit, attempts=2 if body is None else 1)
+            return await self._exchange(method, path, body, limit, attempts=2 if body is None or body.repeatable else 1)
         finally:
             self._free.release()
 
     async def _exchange(self, method: bytes, path: str, body: _Body | None, limit: int, attempts: int) -> Answer:
         what = f"{method.decode()} {path}"
+        repeatable = body is None or body.repeatable
         headers = Headers({b"Accept": [b"application/json"], b"User-Agent": [f"kipuka/{__version__}".encode()]})
         if body is not None:
             headers.addRawHeader(b"Content-Type", b"application/json")
@@ -140,13 +145,16 @@ class Client:
                 raise error(Kind.UNREACHABLE, f"{what}: held back, its time was over") from None
             if attempts > 1 and not _timed_out(lost):
                 return await self._exchange(method, path, body, limit, attempts - 1)
-            raise error(Kind.NO_ANSWER, f"{what}: {_reasons(lost)}") from None
+            raise error(_lost(lost, repeatable=repeatable), f"{what}: {_reasons(lost)}") from None
         except Exception as failed:
             raise error(Kind.UNREACHABLE, f"{what}: {_reasons(failed)}") from None
         try:
             return await _read(response, limit)
         except (ResponseFailed, CancelledError) as lost:
-            raise error(Kind.NO_ANSWER, f"{what}, in the body of the answer: {_reasons(lost)}") from None
+            if attempts > 1 and not _timed_out(lost):
+                return await self._exchange(method, path, body, limit, attempts - 1)
+            kind = _lost(lost, repeatable=repeatable)
+            raise error(kind, f"{what}, in the body of the answer: {_reasons(lost)}") from None
 
 
 async def _read(response: IResponse, limit: int) -> Answer:
@@ -203,8 +211,9 @@ class _Body:
     This is the last moment: everything that takes time lies behind, and half a request does nothing at a CA.
     """
 
-    def __init__(self, body: bytes, clock: IReactorTime, send_before: float) -> None:
+    def __init__(self, body: bytes, clock: IReactorTime, send_before: float, *, repeatable: bool = False) -> None:
         self._body = body
+        self.repeatable = repeatable
         self._clock = clock
         self._send_before = send_before
         self.length = len(body)
@@ -229,8 +238,15 @@ class _Body:
         """Nothing is left to stop."""
 
 
+def _lost(failed: Exception, *, repeatable: bool) -> Kind:
+    """Say what a broken exchange leaves open: what only asks can be asked again, unless the server hangs."""
+    return Kind.UNREACHABLE if repeatable and not _timed_out(failed) else Kind.NO_ANSWER
+
+
 def _timed_out(failed: Exception) -> bool:
-    return any(reason.check(CancelledError) for reason in getattr(failed, "reasons", ()))
+    return isinstance(failed, CancelledError) or any(
+        reason.check(CancelledError) for reason in getattr(failed, "reasons", ())
+    )
 
 
 def _reasons(failed: Exception) -> str:

@@ -184,8 +184,14 @@ class ClientTests(TestCase):
     async def test_a_lost_answer_to_a_get_is_asked_for_once_more(self) -> None:
         client = await self.start()
         self.assertEqual((await client.get("/lost_once")).status, 200)
-        self.assertIs((await self.fails(client.get("/lost"))).kind, Kind.NO_ANSWER)
+        self.assertIs((await self.fails(client.get("/lost"))).kind, Kind.UNREACHABLE)
         self.assertEqual(self.script.seen, [b"/lost_once"] * 2 + [b"/lost"] * 2)
+
+    async def test_a_search_is_asked_for_once_more_too_and_a_submission_never(self) -> None:
+        client = await self.start()
+        self.assertEqual((await client.search("/lost_once", b"{}")).status, 200)
+        self.assertIs((await self.fails(client.post("/lost", b"{}"))).kind, Kind.NO_ANSWER)
+        self.assertEqual(self.script.seen, [b"/lost_once"] * 2 + [b"/lost"])
 
     async def test_the_deadline_covers_the_wait_for_an_answer(self) -> None:
         client = await self.start(timeout=0.3)

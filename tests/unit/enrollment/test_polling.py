@@ -202,16 +202,30 @@ class Reconciling(TrackedCase):
         assert self.node.states() == [State.RECEIVED]
         assert len(self.tracked.asked) == 1
 
-    def test_a_look_up_that_fails_starts_the_settling_time_anew(self) -> None:
+    def test_a_ca_in_trouble_starts_the_settling_time_anew(self) -> None:
         self.lost()
         self.poller().start()
         self.clock.pump([INTERVAL] * 5)
-        self.tracked.found = trouble(Kind.UNREACHABLE)
+        self.tracked.found = trouble(Kind.BAD_ANSWER)
         self.clock.advance(INTERVAL)
         self.tracked.found = Absent()
         self.clock.pump([INTERVAL] * 6)
         assert self.node.states() == [State.UNKNOWN]
-        self.clock.pump([INTERVAL] * 4)
+        self.clock.pump([INTERVAL] * 2)
+        assert self.node.states() == [State.RECEIVED]
+
+    def test_a_broken_connection_only_does_not_count(self) -> None:
+        self.lost()
+        self.poller().start()
+        self.clock.pump([INTERVAL] * 5)  # 25 of 30 seconds
+        self.tracked.found = trouble(Kind.UNREACHABLE)
+        self.clock.pump([INTERVAL] * 3)
+        assert self.node.states() == [State.UNKNOWN]
+        self.tracked.found = Absent()
+        searches = self.tracked.searches
+        while self.node.states() == [State.UNKNOWN]:
+            self.clock.advance(INTERVAL)
+            assert self.tracked.searches <= searches + 2  # one to count from, one after the seconds that were missing
         assert self.node.states() == [State.RECEIVED]
 
     def test_a_request_the_ca_died_over_is_free_again_after_twice_the_time(self) -> None:
