@@ -33,18 +33,29 @@ class Site:
 
     :param approval: how long clients are kept waiting for an agent.
     :param replay: how long the same request gets the same certificate.
+    :param patience: for an answer of the CA.
+    :param connections: how many there may be at a time.
     """
 
-    def __init__(self, folder: Path, dogtag: DogtagServer, *, approval: int = 30, replay: int = 600) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dogtag: DogtagServer,
+        *,
+        approval: int = 30,
+        replay: int = 600,
+        patience: int = CA_TIMEOUT,
+        connections: int = 256,
+    ) -> None:
         self.dogtag = dogtag
         self.database = folder / "kipuka.db"
         self._folder = folder
         self._maker = pki.root("CN=Device Maker")
-        self._trust = folder / "tls-root.pem"
+        self.trust = folder / "tls-root.pem"
         self._numbers = itertools.count(1)
         self.port = free_port()
         self.config = folder / "kipuka.toml"
-        self.config.write_text(self._configuration(approval, replay))
+        self.config.write_text(self._configuration(approval, replay, patience, connections))
         self.daemon = Daemon(self.config)
 
     def device(
@@ -54,16 +65,17 @@ class Site:
         number = next(self._numbers)
         subject = subject or f"CN=device-{number}"
         if user is not None:
-            return Device(self.port, self._trust, subject, user=(user, _PASSWORD), key=key)
-        birth = self._maker.client(f"CN=serial {number}").write(self._folder, f"birth-{number}")
-        return Device(self.port, self._trust, subject, files=birth, key=key)
+            return Device(self.port, self.trust, subject, user=(user, _PASSWORD), key=key)
+        return Device(self.port, self.trust, subject, files=self.birth(number), key=key)
+
+    def birth(self, number: int) -> pki.Files:
+        """Return a certificate of the devices' maker."""
+        return self._maker.client(f"CN=serial {number}").write(self._folder, f"birth-{number}")
 
     def holder(self, device: Device, identity: pki.Identity) -> Device:
         """Return a device with the subject and key of another, and a certificate that was issued to it."""
         files = identity.write(self._folder, f"holder-{next(self._numbers)}")
-        return Device(
-            self.port, self._trust, identity.certificate.subject.rfc4514_string(), files=files, key=device.key
-        )
+        return Device(self.port, self.trust, identity.certificate.subject.rfc4514_string(), files=files, key=device.key)
 
     def kill(self) -> None:
         """kill -9 the daemon."""
@@ -88,20 +100,22 @@ class Site:
 
         until(seen, seconds, f"the daemon's log did not say {pattern} {number} times")
 
-    def _configuration(self, approval: int, replay: int) -> str:
+    def _configuration(self, approval: int, replay: int, patience: int, connections: int) -> str:
         root = pki.root("CN=TLS Root")
         tls = root.server().write(self._folder, "tls")
-        self._trust.write_bytes(pki.pem(root.certificate))
+        self.trust.write_bytes(pki.pem(root.certificate))
         maker = self._folder / "maker.pem"
         maker.write_bytes(pki.pem(self._maker.certificate))
         (self._folder / "users").write_text(f"alice:{_HASH}\nbob:{_HASH}\n")
         anchors = json.dumps([str(maker), str(self.dogtag.trust)])
         ca = self.dogtag.table(
-            profile="kipukaServer", timeout=CA_TIMEOUT, poll_interval=POLL_INTERVAL, approval_timeout=approval
+            profile="kipukaServer", timeout=patience, poll_interval=POLL_INTERVAL, approval_timeout=approval
         )
         return f"""
 [server]
 listen = "127.0.0.1:{self.port}"
+max_connections = {connections}
+max_connections_per_address = {connections}
 [tls]
 cert = "{tls.certificate}"
 key = "{tls.key}"

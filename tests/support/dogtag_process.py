@@ -14,7 +14,8 @@ import itertools
 import json
 import re
 import sys
-from collections import Counter
+import time
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -41,14 +42,14 @@ _NUMBER = re.compile(r"/(0x[0-9a-f]+|\d+)$")
 
 
 class Served(StandIn):
-    """A stand-in that writes its books to disk, counts calls, and has faults for calls of one kind.
+    """A stand-in that writes its books to disk, notes when it was called, and has faults for calls of one kind.
 
     :param journal: read first, then appended to.
     """
 
     def __init__(self, issuer: pki.Issuer, journal: Path) -> None:
         super().__init__(issuer=issuer)
-        self.counts: Counter[str] = Counter()
+        self.moments: defaultdict[str, list[float]] = defaultdict(list)
         self._on_cue: list[tuple[str, Callable[[Request, str], bytes | int]]] = []
         lines = journal.read_text().splitlines() if journal.exists() else []
         for line in lines:
@@ -64,7 +65,7 @@ class Served(StandIn):
         """Answer one request, or do what is on for it."""
         method, uri = request.method.decode(), request.uri.decode()
         call = f"{method} {_NUMBER.sub('/{id}', uri.partition('?')[0])}"
-        self.counts[call] += 1
+        self.moments[call].append(time.monotonic())
         for position, (cue, fault) in enumerate(self._on_cue):
             if cue == call:
                 del self._on_cue[position]
@@ -99,8 +100,8 @@ class Served(StandIn):
             self._entry("pending", csr)
         return list(self.requests)[before:]
 
-    def calls_by_kind(self) -> dict[str, int]:
-        return dict(self.counts)
+    def calls_by_kind(self) -> dict[str, list[float]]:
+        return self.moments
 
     def certificates(self) -> list[str]:
         """All but the CA's own, as base64 of DER, oldest first."""

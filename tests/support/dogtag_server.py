@@ -154,7 +154,11 @@ class DogtagServer:
 
     def calls(self) -> Counter[str]:
         """How often each kind of call was made of this process."""
-        return Counter(self._tell("calls_by_kind"))
+        return Counter({call: len(moments) for call, moments in self._tell("calls_by_kind").items()})
+
+    def moments(self, call: str) -> list[float]:
+        """When this process was called so, as time.monotonic() says."""
+        return list(self._tell("calls_by_kind").get(call, []))
 
     def issued(self) -> list[x509.Certificate]:
         """Every certificate that exists, oldest first."""
