@@ -18,6 +18,9 @@ from kipuka.web.site import EstSite
 
 _log = Logger("kipuka")
 
+LEAST = 5.0
+"""Seconds for writing down what the CAs say, when the requests in hand have taken all there was."""
+
 
 class Reactor(IReactorTime, IReactorSocket):
     """What the service needs of a reactor."""
@@ -28,7 +31,7 @@ class EstService(Service):
 
     :param factory: the site, wrapped into TLS and the limit on connections.
     :param desk: what is behind the labels: ledger, polling, CAs.
-    :param patience: seconds that requests in hand get when the daemon stops.
+    :param patience: seconds that requests in hand, and what they left at the CAs, get when the daemon stops.
     """
 
     def __init__(
@@ -72,27 +75,26 @@ class EstService(Service):
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         self._ports.clear()
         self._desk.let_go()
+        end = self._reactor.seconds() + self._patience
         drained = self._site.drain()
         drained.addTimeout(self._patience, self._reactor)
         try:
             await drained
         except Exception:
             _log.warn("requests were still in hand after {seconds} s and were cut off", seconds=self._patience)
-        if not await self._within_patience(self._desk.close()):
+        if not await self._within(max(end - self._reactor.seconds(), LEAST), self._desk.close()):
             _log.warn(
-                "the CA or the database did not let go within {seconds} s: what was submitted is looked up after the "
-                "next start",
-                seconds=self._patience,
+                "the CA or the database kept the end waiting: what was submitted is looked up after the next start"
             )
 
-    async def _within_patience(self, work: Coroutine[Deferred[Any], Any, None]) -> bool:
+    async def _within(self, seconds: float, work: Coroutine[Deferred[Any], Any, None]) -> bool:
         """Whether it came to its end in time; it is not cancelled, for it may still be writing something down."""
         done: Deferred[None] = Deferred.fromCoroutine(work)
         done.addErrback(lambda failure: _log.failure("the ledger was not closed in order", failure=failure))
         over: Deferred[None] = Deferred()
-        alarm = self._reactor.callLater(self._patience, over.callback, None)
+        alarm = self._reactor.callLater(seconds, over.callback, None)
         await DeferredList([done, over], fireOnOneCallback=True)
-        in_time = alarm.active()
+        in_time = bool(alarm.active())
         if in_time:
             alarm.cancel()
         return in_time
