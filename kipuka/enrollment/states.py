@@ -34,7 +34,8 @@ class Event(Enum):
     TOLD = "told"
     """The client got the refusal."""
     OUTDATED = "outdated"
-    """The replay window is over, or the certificate was revoked, has expired, or is itself being renewed."""
+    """The replay window is over; or the certificate was revoked, has expired, or is itself being renewed; or nothing
+    came of the request and nobody has asked for it for as long as finished ones are kept."""
     ABANDONED = "abandoned"
     """An administrator ended it."""
 
@@ -50,7 +51,7 @@ TABLE: Mapping[Event, Mapping[State, State]] = {
     Event.ABSENT: {State.UNKNOWN: State.RECEIVED},
     Event.WRITTEN: {State.ISSUED: State.DELIVERED},
     Event.TOLD: {State.REJECTED: State.CLOSED},
-    Event.OUTDATED: dict.fromkeys((State.ISSUED, State.DELIVERED), State.CLOSED),
+    Event.OUTDATED: dict.fromkeys((State.ISSUED, State.DELIVERED, State.RECEIVED, State.REJECTED), State.CLOSED),
     Event.ABANDONED: dict.fromkeys(OPEN, State.CLOSED),
 }
 

@@ -48,3 +48,19 @@ def test_only_a_proven_absence_makes_an_unknown_request_free_again() -> None:
 
 def test_the_diagram_in_the_documentation_is_the_table() -> None:
     assert (ROOT / "docs" / "ledger.dot").read_text() == diagram()
+
+
+def test_the_tables_in_the_documentation_are_the_table() -> None:
+    text = (ROOT / "docs" / "ledger.md").read_text("utf-8")
+    life = text[text.index("## The life of a request") :]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in life.splitlines() if line.startswith("|")]
+    states, events = rows[: rows.index(["event", "from", "to"])], rows[rows.index(["event", "from", "to"]) + 2 :]
+    assert [name.strip("`") for name, *_ in states[2:]] == [state.value for state in State]
+    told = {
+        (source.strip(" `"), name, to.strip("`"))
+        for name, sources, to in events[: len(Event)]
+        for source in sources.split(",")
+    }
+    assert told == {
+        (source.value, event.value, to.value) for event, moves in TABLE.items() for source, to in moves.items()
+    }
