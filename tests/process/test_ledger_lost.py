@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,41 +33,48 @@ def has_the_only_certificate(site: Site, device: Device, answer: Answer) -> bool
     return device.certificates(site.dogtag.issued()) == [answer.certificate]
 
 
-@pytest.mark.parametrize("fault", ["lose", "cut", "hang"])
+def all_done(devices: Sequence[Device], path: str, limit: float) -> list[Answer]:
+    """Let them ask at the same time."""
+    with ThreadPoolExecutor(len(devices)) as pool:
+        return list(pool.map(lambda device: ask_until_done(device, path, limit), devices))
+
+
 @pytest.mark.parametrize("call", [SUBMIT, FETCH])
-def test_an_answer_lost_after_issuing_is_found_again(tmp_path: Path, fault: Fault, call: str) -> None:
+def test_an_answer_lost_after_issuing_is_found_again(tmp_path: Path, call: str) -> None:
     with running(tmp_path) as site:
-        site.dogtag.fault(fault, call, times=2)  # a GET on a kept connection that dies is sent once more
-        device = site.device()
-        assert has_the_only_certificate(site, device, ask_until_done(device, AUTO, SETTLE * 4))
-        assert site.dogtag.calls()[SUBMIT] == 1
+        kinds: Sequence[Fault] = ("lose", "cut", "hang")
+        for kind in kinds:
+            site.dogtag.fault(kind, call, times=2 if call == FETCH else 1)  # a GET is sent once more
+        devices = [site.device() for _ in kinds]
+        answers = all_done(devices, AUTO, SETTLE * 4)
+        assert all(has_the_only_certificate(site, *each) for each in zip(devices, answers, strict=True))
+        assert site.dogtag.calls()[SUBMIT] == len(devices)
 
 
-@pytest.mark.parametrize("fault", ["lose", "hang"])
-def test_an_answer_lost_of_a_request_that_waits_is_found_among_the_pending(tmp_path: Path, fault: Fault) -> None:
+def test_an_answer_lost_of_a_request_that_waits_is_found_among_the_pending(tmp_path: Path) -> None:
     with running(tmp_path, approval=1) as site:
-        site.dogtag.fault(fault, SUBMIT)
-        device = site.device()
-        answers = [device.ask(MANUAL)]
-        while answers[-1].status == 503 and len(answers) < 10:
-            answers.append(device.ask(MANUAL))
-        assert answers[-1].status == 202
+        site.dogtag.fault("lose", SUBMIT)
+        site.dogtag.fault("hang", SUBMIT)
+        devices = [site.device() for _ in range(2)]
+        assert {device.ask(MANUAL).status for device in devices} <= {202, 503}
+        site.happened("deferred", len(devices), SETTLE * 4)
+        assert {device.ask(MANUAL).status for device in devices} == {202}
         site.dogtag.approve()
-        assert has_the_only_certificate(site, device, ask_until_done(device, MANUAL, 10))
-        assert site.dogtag.calls()[SUBMIT] == 1
+        answers = all_done(devices, MANUAL, 10)
+        assert all(has_the_only_certificate(site, *each) for each in zip(devices, answers, strict=True))
+        assert site.dogtag.calls()[SUBMIT] == len(devices)
 
 
-@pytest.mark.parametrize("fault", ["drop", "begin"])
-def test_what_the_ca_never_got_or_never_finishes_is_submitted_again_when_that_is_proven(
-    tmp_path: Path, fault: Fault
-) -> None:
+def test_what_the_ca_never_got_or_never_finishes_is_submitted_again_when_that_is_proven(tmp_path: Path) -> None:
     with running(tmp_path) as site:
-        site.dogtag.fault(fault, SUBMIT)
-        device = site.device()
+        site.dogtag.fault("drop", SUBMIT)
+        site.dogtag.fault("begin", SUBMIT)
+        devices = [site.device() for _ in range(2)]
         started = time.monotonic()
-        assert has_the_only_certificate(site, device, ask_until_done(device, AUTO, SETTLE * 8))
-        assert time.monotonic() - started >= SETTLE
-        assert site.dogtag.calls()[SUBMIT] == 2
+        answers = all_done(devices, AUTO, SETTLE * 8)
+        assert all(has_the_only_certificate(site, *each) for each in zip(devices, answers, strict=True))
+        assert min(each.at for each in answers) - started >= SETTLE
+        assert site.dogtag.calls()[SUBMIT] == 2 * len(devices)
 
 
 def test_a_ca_that_refuses_connections_is_told_at_once_and_nothing_is_unknown(tmp_path: Path) -> None:
@@ -90,24 +99,24 @@ def test_kill_9_of_the_ca_with_requests_in_flight(tmp_path: Path) -> None:
         for each in waiting:
             assert each.exception(timeout=60) is None
         site.dogtag.start()
-        for device in devices:
-            assert has_the_only_certificate(site, device, ask_until_done(device, AUTO, SETTLE * 8))
+        answers = all_done(devices, AUTO, SETTLE * 8)
+        assert all(has_the_only_certificate(site, *each) for each in zip(devices, answers, strict=True))
 
 
-@pytest.mark.parametrize("path", [AUTO, MANUAL])
-def test_kill_9_of_kipuka_between_submission_and_answer(tmp_path: Path, path: str) -> None:
+def test_kill_9_of_kipuka_between_submission_and_answer(tmp_path: Path) -> None:
     with running(tmp_path, approval=1) as site:
-        site.dogtag.fault("hang", SUBMIT)
-        device = site.device()
-        waiting = device.asking(path)
-        site.dogtag.wait_for("complete" if path == AUTO else "pending", 1)
+        site.dogtag.fault("hang", SUBMIT, times=2)
+        issued, pending = site.device(), site.device()
+        waiting = [issued.asking(AUTO), pending.asking(MANUAL)]
+        site.dogtag.wait_for("complete", 1)
+        site.dogtag.wait_for("pending", 1)
         site.kill()
-        assert waiting.exception(timeout=30) is not None
+        assert all(each.exception(timeout=30) is not None for each in waiting)
+        site.dogtag.approve()
         site.start()
-        if path == MANUAL:
-            site.dogtag.approve()
-        assert has_the_only_certificate(site, device, ask_until_done(device, path, DEAD + 20))
-        assert site.dogtag.calls()[SUBMIT] == 1
+        assert has_the_only_certificate(site, issued, ask_until_done(issued, AUTO, DEAD + 20))
+        assert has_the_only_certificate(site, pending, ask_until_done(pending, MANUAL, 20))
+        assert site.dogtag.calls()[SUBMIT] == 2
 
 
 def test_wait_07_what_was_written_out_is_given_again_for_a_while(tmp_path: Path) -> None:
