@@ -47,6 +47,8 @@ def bring_up_to_date(database: Database, *, upgrade: bool = True, scripts: Path 
         version = _version(connection, history, newest)  # another process may have been faster
         if version == newest:
             return None
+        if version is None:
+            _must_be_empty(connection)
         copy = None if version is None else database.back_up(version)
         config = Config()
         config.set_main_option("script_location", str(scripts).replace("%", "%%"))
@@ -62,15 +64,18 @@ def _version(connection: Connection, history: ScriptDirectory, newest: str) -> s
     """
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     version = context.get_current_revision()
-    if version is None:
-        strangers = sorted(metadata.tables.keys() & inspect(connection).get_table_names())
-        if strangers:
-            raise UnusableDatabase(
-                f"the database has a table {strangers[0]} that kipuka did not make; give kipuka a database of its own"
-            )
-    elif version not in {each.revision for each in history.walk_revisions()}:
+    if version is not None and version not in {each.revision for each in history.walk_revisions()}:
         raise UnusableDatabase(
             f"the database's tables have version {version} and this kipuka knows none after {newest}: "
             "run the newer kipuka, or restore the copy made before the upgrade"
         )
     return version
+
+
+def _must_be_empty(connection: Connection) -> None:
+    """Refuse tables of others under our names. Only to be asked by who alone may make tables: else they may be ours."""
+    strangers = sorted(metadata.tables.keys() & inspect(connection).get_table_names())
+    if strangers:
+        raise UnusableDatabase(
+            f"the database has a table {strangers[0]} that kipuka did not make; give kipuka a database of its own"
+        )
