@@ -87,7 +87,7 @@ class Reconciliation:
                     await ledger.happen(Event.GRANTED, row, **granted(found))
             case Pending():
                 if await self._is_free(found.request_id, row):
-                    await ledger.happen(Event.DEFERRED, row, request_id=found.request_id)
+                    await ledger.happen(Event.DEFERRED, row, request_id=found.request_id, reason=None)
             case Refused():
                 await ledger.happen(Event.REFUSED, row, **refused(found))
             case Absent() | InProgress():

@@ -185,7 +185,7 @@ class Reconciling(TrackedCase):
         self.tracked.found = Pending("9")
         self.poller().start()
         (row,) = self.node.rows()
-        assert (row.state, row.request_id) == (State.PENDING, "9")
+        assert (row.state, row.request_id, row.reason) == (State.PENDING, "9", None)
 
     def test_what_was_refused_is_refused(self) -> None:
         self.lost()
