@@ -60,9 +60,7 @@ def pending(site: Site) -> None:
         gaps = [later - earlier for earlier, later in pairwise(site.dogtag.moments(LIST)[-calls[LIST] :])]
         others = sum(calls.values()) - calls[LIST]
         length, cost = median(gaps) - POLL_INTERVAL, busy / calls[LIST]
-        print(
-            f"{PENDING} pending: {calls[LIST]} lists and {others} other calls in {ROUNDS} intervals (1 list each at most)"
-        )
+        print(f"{PENDING} pending: {calls[LIST]} lists and {others} others in {ROUNDS} intervals (at most 1 list each)")
         print(f"{PENDING} pending: a round takes {1000 * length:.0f} ms and {1000 * cost:.0f} ms of CPU", flush=True)
         spent = [_approval_to_answer(site, number) for number in range(1, ROUNDS + 1)]
         print(f"{PENDING} pending: approval to answer {_range(spent)} ({POLL_INTERVAL + 1} s at most)", flush=True)
