@@ -20,7 +20,7 @@ test: $(VENV)/.stamp-test $(OLDEST)/.stamp-test ## Unit, web, process and intero
 
 test-dogtag: $(VENV)/.stamp-test ## Bring up a real Dogtag (root; 4 minutes the first time), test against it, leave it running
 	tests/dogtag/lab/lab up
-	$(BIN)/python -m pytest tests/dogtag
+	$(BIN)/python -m pytest tests/dogtag tests/chaos
 
 chaos: $(VENV)/.stamp-test ## Kill kipuka and Dogtag, cut connections, count certificates (root, lab; COUNT=500 SEED=number)
 	tests/dogtag/lab/lab up
