@@ -29,8 +29,9 @@ _log = Logger("kipuka.ledger")
 
 _LOCAL_POLL = 5
 _CONNECTIONS = 5
-_SETTLE = 2
-"""How many times the CA's time limit a look-up must find nothing: no request takes that long there."""
+_SETTLE_TIMES, _SETTLE_AT_LEAST = 2, 20
+"""How long look-ups must find nothing: so many times the CA's time limit, and so many seconds however short that is.
+No request takes that long at a CA."""
 
 
 class Reactor(IReactorCore, IReactorTime, IReactorThreads):
@@ -75,7 +76,7 @@ class Office:
         ca = self._cas[ca_id]
         times = Times(replay=self._replay)
         if isinstance(ca, model.DogtagCa):
-            times = Times(ca.approval_timeout, ca.timeout * _SETTLE, self._replay)
+            times = Times(ca.approval_timeout, _settle(ca), self._replay)
         return Registration(self._submitters[ca_id], self._ledger, times, label=label, profile=profile)
 
     def _submitter(self, ca: model.Ca, authority: Authority) -> Submitter:
@@ -86,10 +87,14 @@ class Office:
 
     def _poller(self, ca: model.Ca, authority: Authority, reactor: Reactor) -> Poller:
         if isinstance(ca, model.DogtagCa):
-            interval, settle = ca.poll_interval, ca.timeout * _SETTLE
+            interval, settle = ca.poll_interval, _settle(ca)
         else:
             interval, settle = _LOCAL_POLL, 0
         return Poller(authority, self._ledger, reactor, interval, settle, random.random)
+
+
+def _settle(ca: model.DogtagCa) -> int:
+    return max(_SETTLE_TIMES * ca.timeout, _SETTLE_AT_LEAST)
 
 
 def _audit_event(event: Event, row: Enrollment) -> None:
