@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 export PYTHON
 
-.PHONY: help demo test test-dogtag lint bench conformance clean
+.PHONY: help demo test test-dogtag chaos lint bench conformance clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
@@ -20,7 +20,11 @@ test: $(VENV)/.stamp-test $(OLDEST)/.stamp-test ## Unit, web, process and intero
 
 test-dogtag: $(VENV)/.stamp-test ## Bring up a real Dogtag (root; 4 minutes the first time), test against it, leave it running
 	tests/dogtag/lab/lab up
-	$(BIN)/python -m pytest tests/dogtag
+	$(BIN)/python -m pytest tests/dogtag tests/chaos
+
+chaos: $(VENV)/.stamp-test ## Kill kipuka and Dogtag, cut connections, count certificates (root, lab; COUNT=500 SEED=number)
+	tests/dogtag/lab/lab up
+	$(BIN)/python -m tests.chaos --count $(or $(COUNT),500) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 lint: $(VENV)/.stamp-lint ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .

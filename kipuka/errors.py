@@ -10,6 +10,7 @@ for the log only. HTTP numbers live in ``kipuka.web.errors`` and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 
@@ -42,6 +43,9 @@ class Kind(Enum):
     NO_ANSWER = "no_answer"
     """The request was sent and its answer was lost: the CA may have issued."""
 
+    UNDECIDED = "undecided"
+    """What became of the request at the CA is being found out."""
+
     BUSY = "busy"
     """kipuka has as much in hand as it takes; later is better."""
     INTERNAL = "internal"
@@ -54,6 +58,9 @@ class KipukaError(Exception):
     :param text: one sentence for the client: what is wrong and what to do. No secrets, paths or host names.
     :param cause: detail for the log, never shown to the client.
     """
+
+    written: Callable[[], None] | None = None
+    """To be called when the client has been told."""
 
     def __init__(self, kind: Kind, text: str, cause: str = "") -> None:
         super().__init__(text)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorSocket, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
-from kipuka.authority.interface import Authority
+from kipuka.enrollment.desk import Desk
 from kipuka.web.site import EstSite
 
 _log = Logger("kipuka")
+
+LEAST = 5.0
+"""Seconds for writing down what the CAs say, when the requests in hand have taken all there was."""
 
 
 class Reactor(IReactorTime, IReactorSocket):
@@ -27,7 +30,8 @@ class EstService(Service):
     """Serves one site on sockets that are already listening.
 
     :param factory: the site, wrapped into TLS and the limit on connections.
-    :param patience: seconds that requests in hand get when the daemon stops.
+    :param desk: what is behind the labels: ledger, polling, CAs.
+    :param patience: seconds that requests in hand, and what they left at the CAs, get when the daemon stops.
     """
 
     def __init__(
@@ -36,20 +40,21 @@ class EstService(Service):
         sockets: Sequence[socket.socket],
         factory: IProtocolFactory,
         site: EstSite,
-        authorities: Sequence[Authority],
+        desk: Desk,
         patience: float,
     ) -> None:
         self._reactor = reactor
         self._sockets = list(sockets)
         self._factory = factory
         self._site = site
-        self._authorities = authorities
+        self._desk = desk
         self._patience = patience
         self._ports: list[IListeningPort] = []
 
     def startService(self) -> None:
-        """Take connections."""
+        """Open the ledger, then take connections."""
         super().startService()
+        self._desk.start()
         for listening in self._sockets:
             port = self._reactor.adoptStreamPort(
                 listening.fileno(), listening.family, cast("ServerFactory[Any]", self._factory)
@@ -62,18 +67,34 @@ class EstService(Service):
         self._sockets.clear()
 
     def stopService(self) -> Deferred[None]:
-        """Take no more connections, finish what is in hand, then close the connections to the CAs."""
+        """Take no more connections, answer whoever waits, finish what is in hand, then close ledger and CAs."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         self._ports.clear()
+        self._desk.let_go()
+        end = self._reactor.seconds() + self._patience
         drained = self._site.drain()
         drained.addTimeout(self._patience, self._reactor)
         try:
             await drained
         except Exception:
             _log.warn("requests were still in hand after {seconds} s and were cut off", seconds=self._patience)
-        for authority in self._authorities:
-            await authority.close()
+        if not await self._within(max(end - self._reactor.seconds(), LEAST), self._desk.close()):
+            _log.warn(
+                "the CA or the database kept the end waiting: what was submitted is looked up after the next start"
+            )
+
+    async def _within(self, seconds: float, work: Coroutine[Deferred[Any], Any, None]) -> bool:
+        """Whether it came to its end in time; it is not cancelled, for it may still be writing something down."""
+        done: Deferred[None] = Deferred.fromCoroutine(work)
+        done.addErrback(lambda failure: _log.failure("the ledger was not closed in order", failure=failure))
+        over: Deferred[None] = Deferred()
+        alarm = self._reactor.callLater(seconds, over.callback, None)
+        await DeferredList([done, over], fireOnOneCallback=True)
+        in_time = bool(alarm.active())
+        if in_time:
+            alarm.cancel()
+        return in_time

@@ -16,6 +16,7 @@ from kipuka.config.faults import ConfigFaults
 from kipuka.config.load import load
 from kipuka.config.material import MaterialError
 from kipuka.sockets import CannotListen
+from kipuka.store.errors import StoreUnavailable, UnusableDatabase
 
 
 class Options(usage.Options):
@@ -42,7 +43,7 @@ def makeService(options: Options) -> IService:
         )
     except ConfigFaults as faults:
         raise SystemExit("\n".join(f"{path}: {fault}" for fault in faults.faults)) from None
-    except (MaterialError, CannotListen) as fault:
+    except (MaterialError, CannotListen, StoreUnavailable, UnusableDatabase) as fault:
         raise SystemExit(f"{path}: {fault}") from None
     except OSError as fault:
         raise SystemExit(f"{fault.filename or path}: {fault.strerror}") from None

@@ -15,7 +15,6 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent
 IDS = TESTS / "vectors" / "conformance-ids.txt"
 
-_LEDGER = "not yet: needs the store of requests"
 _RA = "not offered: client certificates of registration authorities have no rights of their own"
 _TEMPLATE = "not offered: only OIDs are announced, in the form that all clients read"
 _PROXY = "not offered: kipuka ends TLS itself"
@@ -26,15 +25,8 @@ OPEN = {
     "AUTH-11": "not offered",
     "AUTH-14": _RA,
     "CAC-05": "not yet tried: whatever the CA's chain holds is served",
-    "ENR-10": _LEDGER,
     "REN-08": "not offered: a certificate may be renewed at any time",
     "ERR-03": "not offered: optional, and no client needs it",
-    "WAIT-02": _LEDGER,
-    "WAIT-03": _LEDGER,
-    "WAIT-04": _LEDGER,
-    "WAIT-05": _LEDGER,
-    "WAIT-06": _LEDGER,
-    "WAIT-07": _LEDGER,
     "LOAD-02": "not yet: connections are limited by address, requests are not",
     "CMC-01..14": "not offered",
     "SKG-01..19": "not offered",
@@ -44,7 +36,6 @@ OPEN = {
     "POP-08": "cannot be seen: pyOpenSSL does not tell; tls.min_version 1.3 is the way to be sure",
     "POP-11": _PROXY,
     "POP-13": "not offered: the CA relies on its registration authority",
-    "T15": _LEDGER,
     "T24": "nothing to do: certmonger and Windows do not speak EST",
     "T25": _RA,
     "T26": "not yet: the fingerprint of the chain is not shown anywhere",

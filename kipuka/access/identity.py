@@ -44,6 +44,13 @@ class Caller:
         return "+".join(parts) or "anonymous"
 
     @property
+    def identity(self) -> str:
+        """The name, and with it the issuer of the certificate: two CAs may have certified the same subject."""
+        if self.certificate is None:
+            return self.name
+        return f"{self.name} issued by {self.certificate.issuer.public_bytes().hex()}"
+
+    @property
     def common_name(self) -> str | None:
         """The certificate's common name, if there is exactly one.
 

@@ -7,7 +7,9 @@ lost".
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
@@ -31,6 +33,8 @@ class EnrollmentRequest:
     :param requestor: who asks, in words for the CA's operators.
     :param names: set when the certificate is to carry other names than the CSR.
     :param renews: the certificate this one follows, when the operation was a re-enrollment.
+    :param send_before: the reactor's time after which it must not be sent any more: whoever then finds nothing of it at
+        the CA may submit it anew. A CA checks this in the last instant, for a process may be suspended at any moment.
     """
 
     csr: x509.CertificateSigningRequest
@@ -38,6 +42,7 @@ class EnrollmentRequest:
     requestor: str
     names: Names | None = None
     renews: x509.Certificate | None = None
+    send_before: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,58 @@ class Pending:
 
 
 Outcome = Issued | Pending
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The CA's policy, or one of its agents, said no; that is final.
+
+    :param reason: the CA's words as far as it gives any, one bounded line that may be shown to the client.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """The CA's answer decides nothing: ask again later.
+
+    :param why: for the log.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True)
+class InProgress:
+    """The CA has written the request down and has come to no result.
+
+    It is being worked on, or the CA died over it: then it stays so for ever, and only time tells the two apart.
+    """
+
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Absent:
+    """The CA has nothing of the request now; :meth:`FindsRequests.find` says what that proves."""
+
+
+Progress = Pending | Issued | Refused | Undecided
+Finding = Issued | Pending | Refused | InProgress | Absent
+
+
+@dataclass(frozen=True)
+class PendingRequests:
+    """The requests that wait for a person at the CA, kipuka's and others'.
+
+    :param ids: their numbers, in the form of :attr:`Pending.request_id`.
+    :param complete: whether a request that is not among them was probably decided; it must then be asked after, one by
+        one. False when the list may have been cut short: a number that is missing means nothing.
+    """
+
+    ids: frozenset[str]
+    complete: bool
 
 
 class CertificateStatus(Enum):
@@ -106,4 +163,44 @@ class KnowsStatus(Protocol):
         """Ask the authoritative source, not a CRL.
 
         :raises AuthorityError: when the CA cannot say now.
+        """
+
+
+@runtime_checkable
+class TracksRequests(Protocol):
+    """A CA whose pending requests can be followed."""
+
+    async def still_pending(self, expected: int) -> PendingRequests:
+        """Ask, in one call, for everything that is still pending.
+
+        :param expected: how many requests of kipuka's wait, so that the list asked for is long enough.
+        :raises AuthorityError: when the CA cannot say now.
+        """
+
+    async def progress(self, request_id: str) -> Progress:
+        """Ask how one request stands, and fetch what was issued for it.
+
+        The caller checks that the certificate carries the public key it asked for.
+
+        :raises AuthorityError: when the CA cannot be asked, or gave an answer that cannot be understood.
+        """
+
+
+@runtime_checkable
+class FindsRequests(Protocol):
+    """A CA at which a request whose answer was lost can be looked up by its public key."""
+
+    async def find(self, public_key: str, subject: str, since: datetime, known: frozenset[str]) -> Finding:
+        """Look for what became of a request, over everything the CA has of it.
+
+        Absent is a statement about now: a request that is still on its way, or waits inside the CA to be taken up, is
+        seen by nobody. The caller asks again over a settling time before it believes that nothing will come.
+
+        :param public_key: SHA-256 of the SubjectPublicKeyInfo, in the form of cryptography, as hex digits.
+        :param subject: the subject asked for, RFC 4514. It only makes the search shorter: a CA may issue for another.
+        :param since: no certificate issued earlier is meant. To allow for clocks that differ is the caller's business.
+        :param known: what belongs to other enrollments and is not meant although its key may be the same: numbers of
+            requests, in the form of :attr:`Pending.request_id`, and serial numbers of certificates, as hex with 0x.
+        :raises AuthorityError: when the CA cannot say now, or has too much to be looked through in one go; the next
+            call then goes on where this one ended.
         """

@@ -60,7 +60,10 @@ OPERATIONS: Mapping[str, str | None] = {
     "template": "{profile}",
     "enroll": None,
     "request": "{id}",
+    "requests": None,
+    "review": "{id}",
     "certificate": "{id}",
+    "search": None,
 }
 """What ``paths`` may name, and what such a path has to hold. The same as kipuka.authority.dogtag.paths, which brings
 Twisted along and so is not imported here; a test keeps the two together."""

@@ -155,10 +155,32 @@ def _base_url(value: object) -> str:
     return f"https://{url.netloc}"
 
 
+_HOW_TO_NAME_A_DATABASE = '"sqlite:///FILE" or "postgresql://USER@HOST/NAME"'
+
+
+def _database_url(value: object, info: ValidationInfo) -> str:
+    """Check where the store is. The texts repeat nothing of it, for there may be a password in it."""
+    if not isinstance(value, str) or not value.startswith(("sqlite:///", "postgresql://")):
+        raise ValueError(f"expected {_HOW_TO_NAME_A_DATABASE}")
+    if not value.isprintable():
+        raise ValueError(f"a control character has no place in it; expected {_HOW_TO_NAME_A_DATABASE}")
+    if value.startswith("sqlite:///"):
+        path = value.removeprefix("sqlite:///")
+        if path in {"", ":memory:"} or "?" in path:
+            raise ValueError('expected the path of a file after "sqlite:///", and nothing after it')
+        return f"sqlite:///{_directory(info) / path}"
+    # A password with one of the marks that part a URL would be taken for a host or a database, and printed as such.
+    if value.count("@") > 1 or "@" in value.removeprefix("postgresql://").partition("/")[2]:
+        raise ValueError("write @ / ? # and % of a user name or password as %40 %2F %3F %23 %25")
+    return value
+
+
 FilePath = Annotated[Path, PlainValidator(_path)]
 """Absolute; a relative one is relative to the configuration file."""
 SecretReference = Annotated[Secret, PlainValidator(_secret)]
 Listen = Annotated[listen.ListenAddress, PlainValidator(_listen)]
+DatabaseUrl = Annotated[str, PlainValidator(_database_url)]
+"""``sqlite:///`` and an absolute path, or ``postgresql://...`` for libpq. May hold a password."""
 BaseUrl = Annotated[str, PlainValidator(_base_url)]
 """``https://host[:port]``, no slash at the end."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,6 +57,7 @@ def inspect(
             inspection.dogtag_ca(f"ca[{position}]", ca)
     if config.est.users is not None:
         inspection.users(config.est.users)
+    inspection.database(config.db.url)
     return tuple(inspection.faults)
 
 
@@ -129,6 +131,21 @@ class _Inspection:
             self.faults.append(Fault("est.users", f"{path} is not UTF-8 text"))
         except UsersFileError as error:
             self._note("est.users", (f"{path}, {fault}" for fault in error.faults))
+
+    def database(self, url: str) -> None:
+        if not url.startswith("sqlite:///"):
+            if find_spec("psycopg") is None:
+                text = 'PostgreSQL needs psycopg 3: install Debian\'s python3-psycopg, or "kipuka[postgres]" and libpq'
+                self.faults.append(Fault("db.url", text))
+            return
+        file = Path(url.removeprefix("sqlite:///"))
+        # SQLite writes companions beside the file, so a writable file is not enough.
+        if not file.parent.is_dir():
+            self.faults.append(Fault("db.url", f"there is no directory {file.parent}; make it, or name another"))
+        elif not os.access(file.parent, os.W_OK | os.X_OK):
+            self.faults.append(Fault("db.url", f"the directory {file.parent} cannot be written; name another"))
+        elif file.exists() and not (file.is_file() and os.access(file, os.R_OK | os.W_OK)):
+            self.faults.append(Fault("db.url", f"{file} is not a file that can be read and written"))
 
     def _load(self, key: str, reader: Callable[[Path], tuple[T, ...]], path: Path) -> tuple[T, ...]:
         """Read a file; empty when that failed, which is a fault then."""

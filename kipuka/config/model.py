@@ -6,14 +6,15 @@ the keys that nothing stands behind yet are listed in ``not_built.py``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import Field
 
 from kipuka.config.ca import Ca, DogtagCa, FileCa, HsmCa
 from kipuka.config.est import DEFAULT_AUTH, Auth, Cmc, Est, Label
 from kipuka.config.fields import (
     AsTuple,
+    DatabaseUrl,
     Distinct,
     Duration,
     FilePath,
@@ -88,17 +89,11 @@ class Tls(Section):
     client_auth: ClientAuth = ClientAuth()
 
 
-def _db_url(value: object) -> str:
-    if not isinstance(value, str) or not value.startswith(("sqlite:///", "postgresql://")):
-        # Not repeated in the message: there may be a password in it.
-        raise ValueError('expected a database URL: "sqlite:///FILE" or "postgresql://..."')
-    return value
-
-
 class Db(Section):
     """``[db]``: the store."""
 
-    url: Annotated[str, PlainValidator(_db_url), Field(repr=False)] = "sqlite:///kipuka.db"
+    url: Annotated[DatabaseUrl, Field(repr=False, validate_default=True)] = "sqlite:///kipuka.db"
+    keep: Duration = 90 * 86400
 
 
 class HaGroup(Section):
@@ -137,12 +132,16 @@ class Audit(Section):
     syslog: Text | None = None
 
 
+_LEFT_OUT: Any = {}
+"""For a section whose defaults depend on the directory of the file: validated like one that is written."""
+
+
 class Config(Section):
     """Everything a configuration file says, defaults filled in."""
 
     server: Server = Server()
     tls: Tls
-    db: Db = Db()
+    db: Annotated[Db, Field(validate_default=True)] = _LEFT_OUT
     ca: Annotated[tuple[Ca, ...], AsTuple, Field(min_length=1)]
     est: Est = Est()
     ha: Ha = Ha()

@@ -36,10 +36,7 @@ class NotBuilt:
 
 NOT_BUILT = (
     NotBuilt("server.workers", "several processes on one port", harmless=(1,)),
-    NotBuilt("db", "the store of requests"),
     NotBuilt("ca[].type", "CAs with their key in an HSM", only=("hsm",)),
-    NotBuilt("ca[].poll_interval", "waiting for an agent's approval"),
-    NotBuilt("ca[].approval_timeout", "waiting for an agent's approval"),
     NotBuilt("ca[].kra_url", "server-side key generation"),
     NotBuilt("ca[].kra_agent_cert", "server-side key generation"),
     NotBuilt("ca[].kra_agent_key", "server-side key generation"),
@@ -54,7 +51,6 @@ NOT_BUILT = (
     NotBuilt("est.fullcmc", "Full CMC", harmless=(False,)),
     NotBuilt("est.cmc", "Full CMC"),
     NotBuilt("est.serverkeygen", "server-side key generation", harmless=(False,)),
-    NotBuilt("est.replay_window", "giving the same request the same certificate again"),
     NotBuilt("est.label[].authority", "lightweight sub-CAs"),
     NotBuilt("est.label[].serverkeygen_encryption", "server-side key generation"),
     NotBuilt("ha.enabled", "pools of CAs", harmless=(False,)),

@@ -1,36 +1,84 @@
-"""The registration authority of one label: which CA, which profile, and what must hold for every certificate."""
+"""The registration authority of one label: every request is written down, joined by its repetitions, and answered once.
+
+The client's own task only waits. Submitting runs on its own, so that a client which goes away costs nothing and loses
+nothing: the CA's answer is written into the ledger whether anybody still waits for it or not.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kipuka.authority.interface import (
-    Authority,
     CertificateStatus,
     ChangesNames,
     EnrollmentRequest,
-    Issued,
     KnowsStatus,
     Names,
-    Outcome,
-    Pending,
 )
+from kipuka.enrollment.application import Applicant, application
+from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.states import Event
+from kipuka.enrollment.submission import Submitter
 from kipuka.errors import AuthorityError, Kind, RequestError
+from kipuka.store.rows import Enrollment, State
+from kipuka.store.store import StoreUnavailable
 
-__all__ = ["Issued", "Names", "Outcome", "Pending", "Registration"]
+__all__ = ["Answered", "Applicant", "Names", "Registration", "Times"]
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long clients are kept waiting, in seconds.
+
+    :param approval: for an agent's approval, before 202.
+    :param answer: for a CA's answer that was lost or is being fetched by another process, before 503.
+    :param replay: how long the same request gets the same certificate again.
+    """
+
+    approval: float = 300
+    answer: float = 60
+    replay: float = 600
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of a request.
+
+    :param certificate: None when the request still waits for approval.
+    :param written: to be called when the answer has gone out to the client.
+    """
+
+    enrollment: Enrollment
+    certificate: x509.Certificate | None
+    written: Callable[[], None]
 
 
 class Registration:
-    """Takes checked requests to the label's CA.
+    """Takes checked requests to the label's CA, once.
 
-    :param authority: the CA, or a pool of them.
+    :param submitter: submits to the label's CA.
     :param profile: the label's profile; None leaves the choice to the CA.
     """
 
-    def __init__(self, authority: Authority, profile: str | None) -> None:
-        self._authority = authority
+    def __init__(
+        self,
+        submitter: Submitter,
+        ledger: Ledger,
+        times: Times,
+        *,
+        label: str | None = None,
+        profile: str | None = None,
+    ) -> None:
+        self._submitter = submitter
+        self._authority = submitter.authority
+        self._ledger = ledger
+        self._times = times
+        self._label = label
         self._profile = profile
 
     @property
@@ -45,21 +93,23 @@ class Registration:
         """
         return await self._authority.chain()
 
-    async def enroll(self, csr: x509.CertificateSigningRequest, requestor: str, names: Names | None = None) -> Outcome:
+    async def enroll(
+        self, csr: x509.CertificateSigningRequest, caller: Applicant, names: Names | None = None
+    ) -> Answered:
         """Ask for a certificate (RFC 7030 §4.2.1).
 
         :raises RequestError: when the CA cannot change names and the request asks for it.
         :raises AuthorityError: refused, or in trouble.
         """
-        return await self._submit(EnrollmentRequest(csr, self._profile, requestor, names))
+        return await self._answer(EnrollmentRequest(csr, self._profile, caller.name, names), caller, "simpleenroll")
 
     async def renew(
         self,
         certificate: x509.Certificate,
         csr: x509.CertificateSigningRequest,
-        requestor: str,
+        caller: Applicant,
         names: Names | None = None,
-    ) -> Outcome:
+    ) -> Answered:
         """Ask for the successor of a certificate, same key or another (RFC 7030 §4.2.2).
 
         :raises RequestError: when the certificate is not this label's CA's, or revoked.
@@ -67,7 +117,86 @@ class Registration:
         """
         await self._must_be_own(certificate)
         await self._must_be_good(certificate)
-        return await self._submit(EnrollmentRequest(csr, self._profile, requestor, names, renews=certificate))
+        request = EnrollmentRequest(csr, self._profile, caller.name, names, renews=certificate)
+        return await self._answer(request, caller, "simplereenroll")
+
+    async def _answer(self, request: EnrollmentRequest, caller: Applicant, operation: str) -> Answered:
+        if request.names is not None and not isinstance(self._authority, ChangesNames):
+            raise RequestError(
+                Kind.FORBIDDEN,
+                "This CA issues for the names in the CSR only: leave the ChangeSubjectName attribute out.",
+            )
+        wanted = application(request, caller, operation=operation, label=self._label, ca_id=self._authority.id)
+        try:
+            row = await self._ledger.join(wanted, self._times.replay)
+            return await self._follow(row, request)
+        except StoreUnavailable as trouble:
+            raise AuthorityError(
+                Kind.UNREACHABLE, "The server cannot write requests down at the moment: try again later.", str(trouble)
+            ) from trouble
+
+    async def _follow(self, row: Enrollment, request: EnrollmentRequest) -> Answered:
+        """Go with the row until there is something to tell the client."""
+        fresh = False  # whether this very call saw the certificate come
+        tries = 2  # what certainly did not reach the CA is sent again at once, a single time
+        while True:
+            match row.state:
+                case State.RECEIVED:
+                    tries -= 1
+                    row = await self._submitter.submit(row, request, last=tries <= 0)
+                    fresh = True
+                case State.SUBMITTING | State.UNKNOWN:
+                    row = await self._changed(row)
+                case State.PENDING:
+                    latest = await self._ledger.changed(row, self._times.approval)
+                    if latest.state is State.PENDING:
+                        return Answered(latest, None, lambda: None)
+                    row, fresh = latest, True
+                case State.ISSUED | State.DELIVERED:
+                    certificate = x509.load_der_x509_certificate(row.certificate or b"")
+                    if fresh or not (self._is_over(certificate, request) or await self._is_revoked(certificate)):
+                        return Answered(row, certificate, self._delivery(row))
+                    await self._ledger.happen(Event.OUTDATED, row)
+                    row = await self._ledger.join(row.application, self._times.replay)
+                case State.REJECTED:
+                    refusal = AuthorityError(Kind.REFUSED, row.reason or "The CA refused the request.")
+                    refusal.written = partial(self._submitter.note, Event.TOLD, row)
+                    raise refusal
+                case State.CLOSED:
+                    raise AuthorityError(
+                        Kind.REFUSED, row.reason or "The request was ended by the administrator: ask again if need be."
+                    )
+
+    async def _changed(self, row: Enrollment) -> Enrollment:
+        latest = await self._ledger.changed(row, self._times.answer)
+        if latest.state is row.state:
+            raise AuthorityError(
+                Kind.UNDECIDED,
+                "What became of the request at the CA is not known yet: send it again later, with the same key.",
+            )
+        return latest
+
+    def _delivery(self, row: Enrollment) -> Callable[[], None]:
+        """What writes down that the certificate is out; the first time counts."""
+
+        def note() -> None:
+            if row.state is State.ISSUED:
+                self._submitter.note(Event.WRITTEN, row, delivered=self._ledger.now())
+
+        return note
+
+    def _is_over(self, certificate: x509.Certificate, request: EnrollmentRequest) -> bool:
+        """Whether it has expired, or is the very one to be renewed: whoever shows it has had it."""
+        return certificate == request.renews or certificate.not_valid_after_utc <= self._ledger.now()
+
+    async def _is_revoked(self, certificate: x509.Certificate) -> bool:
+        """Whether the CA has withdrawn it. While it cannot say, its own holder may have it again all the same."""
+        if not isinstance(self._authority, KnowsStatus):
+            return False
+        try:
+            return await self._authority.status(certificate) is CertificateStatus.REVOKED
+        except AuthorityError:
+            return False
 
     async def _must_be_own(self, certificate: x509.Certificate) -> None:
         for issuer in await self._authority.chain():
@@ -90,22 +219,3 @@ class Registration:
                 Kind.FORBIDDEN,
                 f"The client certificate is {status.value} at the CA and cannot be renewed: ask its administrator.",
             )
-
-    async def _submit(self, request: EnrollmentRequest) -> Outcome:
-        if request.names is not None and not isinstance(self._authority, ChangesNames):
-            raise RequestError(
-                Kind.FORBIDDEN,
-                "This CA issues for the names in the CSR only: leave the ChangeSubjectName attribute out.",
-            )
-        outcome = await self._authority.enroll(request)
-        if isinstance(outcome, Issued) and _key(outcome.certificate) != _key(request.csr):
-            raise AuthorityError(
-                Kind.BAD_ANSWER,
-                "The CA answered with a certificate for another key: tell the administrator.",
-                f"serial 0x{outcome.certificate.serial_number:x} does not carry the CSR's public key",
-            )
-        return outcome
-
-
-def _key(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
-    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -104,6 +104,7 @@ def server_context(material: ServerMaterial) -> SSL.Context:
     :raises OpenSSL.SSL.Error: when key and certificate do not belong together.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # who waits for an agent's approval needs none
     context.set_min_proto_version(material.minimum)
     context.set_cipher_list(_TLS12_SUITES)
     # No tickets and no sessions: tls-unique is the first Finished of a full handshake (RFC 5929 §3.1), and a resumed

@@ -6,6 +6,7 @@ a header block of at most 1024 bytes and 16 fields (strongSwan, libest).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.web.http import RESPONSES, Request
@@ -21,12 +22,14 @@ class Answer:
     """A complete HTTP answer.
 
     :param headers: fields beside Content-Type and Content-Length, in the order they are to be sent.
+    :param written: called when the answer has been written out to its last byte, and not when the client was gone.
     """
 
     status: int
     media_type: str = ""
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    written: Callable[[], None] | None = None
 
 
 def text(status: int, sentence: str, *headers: tuple[str, str]) -> Answer:

@@ -81,5 +81,8 @@ class Passwords:
             raise wrong_credentials()
         if len(self._slots.waiting) >= WAITING:
             raise RequestError(Kind.BUSY, "Too many passwords are being checked: try again shortly.")
-        await self._slots.run(self._in_thread, lambda: users.verify(name, password))
+        # A client that goes away ends the waiting, but not the work: its slot is free when the thread is.
+        checked: Deferred[None] = Deferred()
+        self._slots.run(self._in_thread, lambda: users.verify(name, password)).chainDeferred(checked)
+        await checked
         return name

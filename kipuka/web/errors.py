@@ -23,9 +23,10 @@ _STATUS = {
     Kind.BAD_ANSWER: 502,
     Kind.UNREACHABLE: 503,
     Kind.BUSY: 503,
+    Kind.UNDECIDED: 503,
     Kind.NO_ANSWER: 504,
 }
-_LATER = {Kind.UNREACHABLE, Kind.BUSY, Kind.NO_ANSWER}
+_LATER = {Kind.UNREACHABLE, Kind.BUSY, Kind.UNDECIDED, Kind.NO_ANSWER}
 REALM = "kipuka"
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from klein import Klein
 from twisted.web.resource import IResource
 
-from kipuka.enrollment.registration import Issued, Names, Outcome
+from kipuka.enrollment.registration import Answered, Applicant, Names
 from kipuka.errors import Kind, RequestError
 from kipuka.est import certs_only, channel_binding, media, renewal
 from kipuka.est.csr import CertificationRequest
@@ -55,8 +57,8 @@ class EstOperations:
         """A certificate for a CSR (RFC 7030 §4.2.1)."""
         wanted = _certification_request(call)
         call.label.policy.check(call.caller, wanted)
-        outcome = await call.label.registration.enroll(wanted.request, call.caller.name, _names(wanted))
-        return self._answer(call, outcome)
+        answered = await call.label.registration.enroll(wanted.request, _applicant(call), _names(wanted))
+        return self._answer(call, answered)
 
     @operation(app, "simplereenroll", "POST", Access.ADMITTED)
     async def simple_reenroll(self, call: Call) -> Answer:
@@ -70,8 +72,8 @@ class EstOperations:
         wanted = _certification_request(call)
         renewal.check(wanted, certificate)
         call.label.policy.check(call.caller, wanted)
-        outcome = await call.label.registration.renew(certificate, wanted.request, call.caller.name, _names(wanted))
-        return self._answer(call, outcome)
+        answered = await call.label.registration.renew(certificate, wanted.request, _applicant(call), _names(wanted))
+        return self._answer(call, answered)
 
     @operation(app, "fullcmc", "POST", Access.ANYBODY)
     async def full_cmc(self, _call: Call) -> Answer:
@@ -83,15 +85,18 @@ class EstOperations:
         """Not offered."""
         raise RequestError(Kind.NOT_OFFERED, "Keys are not generated here: make one and use simpleenroll.")
 
-    def _answer(self, call: Call, outcome: Outcome) -> Answer:
+    def _answer(self, call: Call, answered: Answered) -> Answer:
         call.facts["ca"] = call.label.registration.ca_id
-        if isinstance(outcome, Issued):
+        call.facts["enrollment"] = answered.enrollment.id
+        certificate = answered.certificate
+        if certificate is not None:
             call.facts["outcome"] = "issued"
-            call.facts["serial"] = f"0x{outcome.certificate.serial_number:x}"
-            call.facts["subject"] = outcome.certificate.subject.rfc4514_string()
-            return payload(media.CERTS_ONLY, certs_only.encode([outcome.certificate]), _wrap(call))
+            call.facts["serial"] = f"0x{certificate.serial_number:x}"
+            call.facts["subject"] = certificate.subject.rfc4514_string()
+            answer = payload(media.CERTS_ONLY, certs_only.encode([certificate]), _wrap(call))
+            return replace(answer, written=answered.written)
         call.facts["outcome"] = "pending"
-        call.facts["request"] = outcome.request_id
+        call.facts["request"] = answered.enrollment.request_id
         return text(
             202,
             "The request waits for approval: send it again after the time in Retry-After.",
@@ -109,6 +114,10 @@ def _certification_request(call: Call) -> CertificationRequest:
     call.facts["subject"] = wanted.subject.rfc4514_string()
     channel_binding.verify(wanted.challenge_password, session.binding(call.request), call.label.policy.linking)
     return wanted
+
+
+def _applicant(call: Call) -> Applicant:
+    return Applicant(call.caller.name, call.caller.identity)
 
 
 def _names(wanted: CertificationRequest) -> Names | None:

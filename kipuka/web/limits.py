@@ -14,11 +14,14 @@ from typing import Any, cast
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory, ITCPTransport
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
 from kipuka.web.answers import Answer, fields, reason, text
+
+_log = Logger("kipuka.access")
 
 LINGER = 5
 """Seconds in which a refused client may read the refusal before its connection is cut."""
@@ -148,6 +151,9 @@ class LimitedChannel(HTTPChannel):
         self.refused = True
         self._set_deadline(None)
         self.setTimeout(None)
+        _log.info(
+            "{address} refused unread: {status}", address=getattr(self.getPeer(), "host", "?"), status=answer.status
+        )
         head = b"HTTP/1.1 %d %s\r\n" % (answer.status, reason(answer.status))
         for name, value in [*fields(answer), ("Connection", "close")]:
             head += f"{name}: {value}\r\n".encode("ascii")

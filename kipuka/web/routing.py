@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, cast
 
 from klein import Klein
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
@@ -115,24 +115,18 @@ class Gate:
     ) -> Deferred[bytes]:
         """Answer one request.
 
-        What is under way goes on when the client goes away: Klein then cancels the Deferred it was given, and an
-        enrollment whose answer nobody awaits would be a certificate nobody knows of.
+        Klein cancels the Deferred when the client goes away: the waiting ends then, and with it what a waiting client
+        costs. What was submitted to a CA goes on by itself (:mod:`kipuka.enrollment.submission`).
         """
-        answered: Deferred[bytes] = Deferred(canceller=lambda _: None)
 
-        async def work() -> None:
+        async def work() -> bytes:
             answer = await self._answer(request, name, access, perform, operation)
-            if not answered.called:
-                answered.callback(prepare(request, answer))
+            if answer.written is not None:
+                written = answer.written
+                request.notifyFinish().addCallbacks(lambda _: written(), lambda _: None)
+            return prepare(request, answer)
 
-        def lost(failure: Failure) -> None:
-            if answered.called:
-                _log.failure("answer lost", failure=failure)
-            else:
-                answered.errback(failure)  # the site logs it and answers: a client must not wait for ever
-
-        Deferred.fromCoroutine(work()).addErrback(lost)
-        return answered
+        return Deferred.fromCoroutine(work())
 
     async def _answer(
         self,
@@ -161,6 +155,9 @@ class Gate:
             answer = await perform(Call(request, label, caller, facts))
         except KipukaError as known:
             error = known
+        except CancelledError:
+            self._audit("client gone", facts)
+            raise
         except Exception:
             _log.failure("request {reference} failed", reference=facts["reference"])
             error = RequestError(Kind.INTERNAL, "Something went wrong in kipuka: tell its administrator.")
@@ -170,7 +167,8 @@ class Gate:
             return answer
         self._audit("refusal", facts | {"kind": error.kind.value, "text": error.text, "cause": error.cause or None})
         bare = wants_bare_challenge(request)
-        return refusal(error, self._retry_after, str(facts["reference"]), bare_challenge=bare)
+        answer = refusal(error, self._retry_after, str(facts["reference"]), bare_challenge=bare)
+        return replace(answer, written=error.written)
 
     async def _authenticate(self, request: Request, policy: Policy, caller: Caller) -> Caller:
         """Check the password, if one is shown and the label uses them."""

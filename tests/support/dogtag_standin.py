@@ -16,11 +16,12 @@ import json
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
@@ -34,11 +35,9 @@ from kipuka.authority.dogtag import DogtagAuthority
 from kipuka.authority.dogtag.client import Client
 from kipuka.authority.dogtag.paths import Paths
 from kipuka.authority.dogtag.wire import Answer
-from tests.support import pki
-
-URL = "https://dogtag.example"
-JSON = "application/json"
-HTML_404 = Answer(404, "text/html;charset=utf-8", b"<html><head><title>HTTP Status 404</title></head></html>")
+from tests.support import dogtag_answers as answers
+from tests.support import dogtag_lists, pki
+from tests.support.dogtag_answers import HTML_404, JSON, URL
 
 _SUBMITTER = ("requestor_name", "requestor_email", "requestor_phone")
 _CSR = ("cert_request_type", "cert_request")
@@ -101,6 +100,7 @@ class StandIn:
 
     :ivar bodies: the JSON bodies that were posted.
     :ivar issued: every certificate, by serial number; ``revoked`` holds the numbers withdrawn.
+    :ivar requests: how each request stands, by number; its CSR is in ``csrs``, what agents wrote in ``notes``.
     """
 
     prefixes: tuple[str, ...] = ("/ca/rest",)
@@ -111,7 +111,10 @@ class StandIn:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     issued: dict[int, x509.Certificate] = field(default_factory=dict)
     revoked: set[int] = field(default_factory=set)
+    issued_on: dict[int, datetime] = field(default_factory=dict)
     requests: dict[int, dict[str, Any]] = field(default_factory=dict)
+    csrs: dict[int, x509.CertificateSigningRequest] = field(default_factory=dict)
+    notes: dict[int, str] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     _faults: deque[Callable[[Request], bytes | int] | None] = field(default_factory=deque)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(16))
@@ -119,6 +122,7 @@ class StandIn:
     def __post_init__(self) -> None:
         ca = self.issuer.certificate
         self.issued[ca.serial_number] = ca
+        self.issued_on[ca.serial_number] = ca.not_valid_before_utc
 
     def authority(self, credential: str = "agent", *, paths: dict[str, str] | None = None) -> DogtagAuthority:
         """Return the CA as kipuka sees it, over a connection that shows the credential's certificate."""
@@ -141,6 +145,21 @@ class StandIn:
         """Never answer."""
         self._plan(after, lambda _: NOT_DONE_YET)
 
+    def approve(self, number: int) -> None:
+        """Do as an agent does."""
+        csr = self.csrs[number]
+        self._finish(number, "complete", self._issue(csr.subject, csr.public_key(), csr))
+
+    def reject(self, number: int, notes: str = "", status: str = "rejected") -> None:
+        """Refuse, or with the status "canceled" cancel, as an agent does. Only agents are shown the notes."""
+        self._finish(number, status)
+        self.notes[number] = notes
+
+    def _finish(self, number: int, status: str, certificate: int | None = None) -> None:
+        if self.requests[number]["requestStatus"] != "pending":
+            raise ValueError(f"request {number} is not pending")
+        self.requests[number] = answers.request(number, status, certificate)
+
     def _plan(self, after: int, fault: Callable[[Request], bytes | int]) -> None:
         self._faults.extend([None] * (after - len(self._faults)))
         self._faults.append(fault)
@@ -161,11 +180,20 @@ class StandIn:
         prefix = next((each for each in self.prefixes if uri.startswith(each + "/")), None)
         if prefix is None:
             return HTML_404
-        path = uri.removeprefix(prefix)
+        path, _, text = uri.removeprefix(prefix).partition("?")
+        query = dict(parse_qsl(text))
         if path == "/config/cert/signing":
-            return _json(self._record(self.issuer.certificate) | {"Status": None})
+            return answers.success(self._record(self.issuer.certificate) | {"Status": None})
         if path.startswith("/certrequests/profiles/"):
             return self._template(path.rpartition("/")[2])
+        if path.startswith("/agent/certrequests"):
+            return dogtag_lists.turned_away(self, credential) or (
+                dogtag_lists.requests(self, query)
+                if path == "/agent/certrequests"
+                else dogtag_lists.review(self, path.rpartition("/")[2])
+            )
+        if path == "/certs/search":
+            return dogtag_lists.search(self, request.content.read(), query)
         if path.startswith("/certs/"):
             return self._certificate(path.rpartition("/")[2])
         if path.startswith("/certrequests/"):
@@ -181,21 +209,9 @@ class StandIn:
     def _template(self, name: str) -> Answer:
         if name not in self.profiles:
             text = f"Unable to get enrollment template for {name}: Profile not found"
-            return _error(400, "base.BadRequestException", text)
+            return answers.error(400, "base.BadRequestException", text)
         profile = self.profiles[name]
-        inputs = [
-            {
-                "id": f"i{number}",
-                "ClassID": f"class{number}",
-                "Name": f"Input {number}",
-                "Text": None,
-                "Attribute": [{"name": each, "Value": "", "Descriptor": _descriptor(each)} for each in names],
-                "ConfigAttribute": [],
-            }
-            for number, names in enumerate(profile.inputs, 1)
-        ]
-        body = {"Attributes": {"Attribute": []}, "ProfileID": name, "Renewal": profile.renewal, "Input": inputs}
-        return _json(body)
+        return answers.success(answers.template(name, profile.inputs, renewal=profile.renewal))
 
     def _certificate(self, text: str) -> Answer:
         try:
@@ -203,20 +219,18 @@ class StandIn:
         except ValueError:
             return Answer(404, "", b"")
         if self.ldap_down:
-            return _error(500, "base.PKIException", "Failed to connect LDAP server Unable to connect to LDAP server")
+            return answers.no_ldap()
         if serial not in self.issued:
-            attributes = [{"name": "certId", "value": str(serial)}]
-            return _error(404, "cert.CertNotFoundException", f"Certificate ID {serial:#x} not found", attributes)
-        return _json(self._record(self.issued[serial]))
+            message = f"Certificate ID {serial:#x} not found"
+            return answers.error(404, "cert.CertNotFoundException", message, certId=str(serial))
+        return answers.success(self._record(self.issued[serial]))
 
     def _request(self, text: str) -> Answer:
         if not text.isdecimal():
             return Answer(404, "", b"")
         if self.ldap_down or int(text) not in self.requests:
-            attributes = [{"name": "requestId", "value": text}]
-            message = f"Request ID {int(text):#x} not found"
-            return _error(404, "request.RequestNotFoundException", message, attributes)
-        return _json(self.requests[int(text)])
+            return answers.no_request(text)
+        return answers.success(self.requests[int(text)])
 
     def _enroll(self, raw: bytes, credential: str) -> Answer:
         body = json.loads(raw)
@@ -224,74 +238,57 @@ class StandIn:
         name = body.get("ProfileID", "null")
         profile = self.profiles.get(name)
         if profile is None:
-            return _error(400, "base.BadRequestException", f"Bad request data: Profile {name} Not Found")
+            return answers.error(400, "base.BadRequestException", f"Bad request data: Profile {name} Not Found")
         if not profile.enabled:
-            return _error(400, "base.BadRequestException", f"Bad request data: Profile {name} not enabled")
+            return answers.error(400, "base.BadRequestException", f"Bad request data: Profile {name} not enabled")
         if profile.agent and (self.ldap_down or credential in ("stranger", "kra-agent", "none")):
-            return _error(401, "base.UnauthorizedException", "Authentication failed: Invalid Credential.")
+            return answers.error(401, "base.UnauthorizedException", "Authentication failed: Invalid Credential.")
         if profile.agent and credential != "agent":
-            return _error(401, "base.UnauthorizedException", "Authentication failed: Authorization Error")
+            return answers.error(401, "base.UnauthorizedException", "Authentication failed: Authorization Error")
         values = {each["name"]: each["Value"] for group in body["Input"] for each in group["Attribute"]}
         try:
             csr = _csr(values)
             key = csr.public_key()
         except ValueError:
-            return _error(500, "base.PKIException", "Unable to create enrollment request: Invalid Request")
+            return answers.error(500, "base.PKIException", "Unable to create enrollment request: Invalid Request")
         subject = csr.subject
         if _SUBJECT in profile.inputs:
             subject = _subject(values)
             if not list(subject):
-                return _error(500, "base.PKIException", "Unable to create enrollment request: Subject Name Not Found")
+                return answers.error(
+                    500, "base.PKIException", "Unable to create enrollment request: Subject Name Not Found"
+                )
         if reason := profile.constraint(csr):
-            return self._entry("rejected", error=reason)
+            return self._entry("rejected", csr, error=reason)
         if not profile.agent:
-            return self._entry("pending")
-        return self._entry("complete", certificate=self._issue(subject, key, csr))
+            return self._entry("pending", csr)
+        return self._entry("complete", csr, certificate=self._issue(subject, key, csr))
 
     def _issue(self, subject: x509.Name, key: Any, csr: x509.CertificateSigningRequest) -> int:
         serial = next(self._numbers)
         names = [each for each in csr.extensions if each.oid == x509.SubjectAlternativeName.oid]
         extensions = [(each.value, each.critical) for each in names]
         self.issued[serial] = _certify(self.issuer, key, subject, extensions, serial)
+        self.issued_on[serial] = datetime.now(UTC)
         return serial
 
-    def _entry(self, status: str, certificate: int | None = None, error: str | None = None) -> Answer:
+    def _entry(
+        self,
+        status: str,
+        csr: x509.CertificateSigningRequest,
+        certificate: int | None = None,
+        error: str | None = None,
+    ) -> Answer:
         number = next(self._numbers)
-        entry = {
-            "requestType": "enrollment",
-            "requestStatus": status,
-            "requestURL": f"{URL}/ca/rest/certrequests/{number}",
-            "realm": None,
-            "certId": None if certificate is None else f"{certificate:#x}",
-            "certURL": None if certificate is None else f"{URL}/ca/rest/certs/{certificate}",
-            "certRequestType": "pkcs10",
-            "operationResult": "success",
-            "errorMessage": error,
-        }
+        entry = answers.request(number, status, certificate, error)
         if not self.ldap_down:  # else it looks the same and is stored nowhere
             self.requests[number] = entry
-        return _json({"total": 1, "entries": [entry], "Link": []})
+            self.csrs[number] = csr
+        return answers.listed([entry])
 
     def _record(self, certificate: x509.Certificate) -> dict[str, Any]:
-        # Line ends as 10.10.2 mixes them.
-        head, *lines, tail, _ = certificate.public_bytes(Encoding.PEM).decode().split("\n")
-        bag = pkcs7.serialize_certificates([certificate, self.issuer.certificate], Encoding.DER)
-        return {
-            "id": f"{certificate.serial_number:#x}",
-            "IssuerDN": certificate.issuer.rfc4514_string(),
-            "SubjectDN": certificate.subject.rfc4514_string(),
-            "PrettyPrint": None,
-            "Encoded": head + "\n" + "\r\n".join(lines) + "\r\n" + tail + "\n",
-            "PKCS7CertChain": base64.encodebytes(bag).decode().replace("\n", "\r\n"),
-            "NotBefore": certificate.not_valid_before_utc.strftime("%a %b %d %H:%M:%S UTC %Y"),
-            "NotAfter": certificate.not_valid_after_utc.strftime("%a %b %d %H:%M:%S UTC %Y"),
-            "Status": "REVOKED" if certificate.serial_number in self.revoked else "VALID",
-            "RevokedOn": None,
-            "RevokedBy": None,
-            "RevocationReason": None,
-            "Nonce": None,
-            "Link": None,
-        }
+        revoked = certificate.serial_number in self.revoked
+        return answers.certificate(certificate, self.issuer.certificate, revoked=revoked)
 
 
 class _Server(Resource):
@@ -316,20 +313,6 @@ def send(request: Request, answer: Answer) -> bytes:
     return answer.body
 
 
-def _json(body: dict[str, Any], status: int = 200) -> Answer:
-    return Answer(status, JSON, json.dumps(body).encode())
-
-
-def _error(status: int, name: str, message: str, attributes: list[dict[str, str]] | None = None) -> Answer:
-    class_name = f"com.netscape.certsrv.{name}"
-    body = {"Attributes": {"Attribute": attributes or []}, "ClassName": class_name, "Code": status, "Message": message}
-    return _json(body, status)
-
-
-def _descriptor(name: str) -> dict[str, Any]:
-    return {"Syntax": "string", "Constraint": None, "Description": name, "DefaultValue": None}
-
-
 def _csr(values: dict[str, str]) -> x509.CertificateSigningRequest:
     csr = x509.load_der_x509_csr(base64.b64decode(values["cert_request"]))
     if values["cert_request_type"] != "pkcs10" or not csr.is_signature_valid:
@@ -346,7 +329,8 @@ def _certify(
     issuer: pki.Issuer, key: Any, subject: x509.Name, extensions: list[tuple[x509.ExtensionType, bool]], serial: int
 ) -> x509.Certificate:
     builder = x509.CertificateBuilder(issuer.certificate.subject, subject, key, serial)
-    builder = builder.not_valid_before(pki.NOW).not_valid_after(issuer.certificate.not_valid_after_utc)
+    begin = datetime.now(UTC).replace(microsecond=0)
+    builder = builder.not_valid_before(begin).not_valid_after(issuer.certificate.not_valid_after_utc)
     for value, critical in extensions:
         builder = builder.add_extension(value, critical)
     assert isinstance(issuer.key, ec.EllipticCurvePrivateKey)

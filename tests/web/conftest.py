@@ -12,8 +12,10 @@ from tests.web.fakes import World
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,9 +18,14 @@ from kipuka.access import checks
 from kipuka.access.policy import Credential, Policy
 from kipuka.access.users import wrong_credentials
 from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Issued, Names, Outcome
-from kipuka.enrollment.registration import Registration
+from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.registration import Registration, Times
+from kipuka.enrollment.states import Event
+from kipuka.enrollment.submission import Submitter
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
+from kipuka.store.rows import Enrollment
+from kipuka.store.store import Store
 from kipuka.web.authentication import Passwords
 from kipuka.web.est import EstOperations
 from kipuka.web.limits import Limits
@@ -27,6 +35,7 @@ from tests.support import pki
 from tests.web.wire import Client, Session
 
 RETRY_AFTER = 17
+TIMES = Times(approval=0, answer=0, replay=600)
 CERTIFICATE, BASIC = Credential.CERTIFICATE, Credential.BASIC
 EITHER = (frozenset({CERTIFICATE}), frozenset({BASIC}))
 ALICE = ("alice", "correct horse: battery")
@@ -91,6 +100,13 @@ class World:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.clock = Clock()
+        folder = tempfile.mkdtemp(prefix="kipuka-web-")
+        self.store = Store.open(f"sqlite:///{folder}/ledger.db")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        # Its loops are for other processes' changes and are left out; one is started for no test here.
+        self.ledger = Ledger(lambda: self.store, maybeDeferred, self.clock, "web", self._happened)
+        self.ledger.open()
+        self.events: list[Event] = []
         self.users = FakeUsers()
         self.main = FakeAuthority("main")
         self.other = FlexibleAuthority("other")
@@ -113,7 +129,7 @@ class World:
             self._label("one-line", wrap="none"),
             self._label("bare", offers_attributes=False),
         ]
-        passwords = Passwords(self.users, lambda check: maybeDeferred(check))
+        passwords = Passwords(self.users, maybeDeferred)
         gate = Gate({label.name: label for label in labels}, passwords, RETRY_AFTER, self._audit)
         self.operations = EstOperations(gate, RETRY_AFTER)
         self.limits = limits or Limits()
@@ -132,6 +148,13 @@ class World:
     def _audit(self, event: str, facts: Mapping[str, object]) -> None:
         self.audited.append((event, dict(facts)))
 
+    def _happened(self, event: Event, _row: Enrollment) -> None:
+        self.events.append(event)
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
     def _label(
         self,
         name: str | None,
@@ -145,7 +168,8 @@ class World:
         csr_attributes: bytes | None = None,
         offers_attributes: bool = True,
     ) -> Label:
-        registration = Registration(authority or self.main, profile)
+        submitter = Submitter(authority or self.main, self.ledger)
+        registration = Registration(submitter, self.ledger, TIMES, label=name, profile=profile)
         return Label(name, Policy(ways, each, linking), registration, wrap, csr_attributes, offers_attributes)
 
 

@@ -215,7 +215,7 @@ def test_a_client_that_goes_away_during_the_check_of_its_password_gets_no_certif
     else:
         checking.errback(wrong_credentials())
     assert not world.main.requests
-    assert world.audited[-1][0] == "refusal"
+    assert world.audited[-1][0] == "client gone"
 
 
 def test_auth_16_identities_in_headers_are_not_believed(world: World) -> None:

@@ -9,6 +9,7 @@ from cryptography.x509.oid import NameOID
 from twisted.python.failure import Failure
 
 from kipuka.authority.interface import EnrollmentRequest, Outcome
+from kipuka.enrollment.states import Event
 from kipuka.errors import AuthorityError, Kind, RequestError
 from kipuka.web import errors
 from tests.support import pki
@@ -33,8 +34,11 @@ STATUS = {
     Kind.BAD_ANSWER: 502,
     Kind.UNREACHABLE: 503,
     Kind.BUSY: 503,
+    Kind.UNDECIDED: 503,
     Kind.NO_ANSWER: 504,
 }
+NOTHING_DONE = (Kind.INVALID, Kind.MISCONFIGURED, Kind.TOO_LARGE, Kind.UNREACHABLE, Kind.BUSY)
+LEFT_OPEN = (Kind.BAD_ANSWER, Kind.NO_ANSWER, Kind.INTERNAL)
 
 
 def failing(world: World, error: Exception) -> Answer:
@@ -85,19 +89,33 @@ def test_err_02_err_06_the_client_s_own_faults(
         assert re.fullmatch(r"[A-Z].+\n", answer.text)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", NOTHING_DONE)
 def test_err_06_err_07_load_01_each_kind_from_the_ca(world: World, kind: Kind) -> None:
     answer = failing(
         world, AuthorityError(kind, "The CA says no: ask its agents.", "https://ca.internal:8443 said 403")
     )
     assert answer.status == STATUS[kind]
-    if kind is not Kind.UNAUTHENTICATED:  # which no CA raises
-        assert answer.text.startswith("The CA says no: ask its agents. (reference ")
+    assert answer.text.startswith("The CA says no: ask its agents. (reference ")
     assert (answer.field("Retry-After") is not None) == (answer.status in {503, 504})
     if answer.status in {503, 504}:
         assert answer.field("Retry-After") == str(RETRY_AFTER)
     assert b"internal" not in answer.body
     assert world.audited[-1][1]["cause"] == "https://ca.internal:8443 said 403"
+
+
+def test_err_06_wait_05_a_refusal_of_the_ca(world: World) -> None:
+    answer = failing(world, AuthorityError(Kind.REFUSED, "The CA says no: ask its agents."))
+    assert answer.status == 403
+    assert answer.text.startswith("The CA says no: ask its agents. (reference ")
+    assert world.events[-2:] == [Event.REFUSED, Event.TOLD]
+
+
+@pytest.mark.parametrize("kind", LEFT_OPEN)
+def test_err_06_load_01_what_leaves_open_whether_the_ca_has_issued(world: World, kind: Kind) -> None:
+    answer = failing(world, AuthorityError(kind, "The CA broke.", "https://ca.internal:8443"))
+    assert (answer.status, answer.field("Retry-After")) == (503, str(RETRY_AFTER))
+    assert b"internal" not in answer.body
+    assert world.events[-1] is Event.LOST
 
 
 def test_err_07_a_ca_that_does_not_accept_kipuka_is_not_the_client_s_fault(world: World) -> None:
@@ -118,17 +136,29 @@ def test_t8_retry_after_is_never_zero() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("secret detail"), KeyError("secret"), AssertionError("secret")])
-def test_err_04_the_unexpected_is_500_and_told_only_to_the_log(
+def test_err_04_the_unexpected_at_the_ca_is_told_only_to_the_log_and_leaves_the_request_open(
     world: World, error: Exception, failures: list[Failure]
 ) -> None:
     answer = failing(world, error)
+    assert answer.status == 503
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+    assert [failure.value for failure in failures] == [error]
+    failures.clear()
+    assert world.events[-1] is Event.LOST
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret detail"), KeyError("secret"), AssertionError("secret")])
+def test_err_04_the_unexpected_is_500_and_told_only_to_the_log(
+    world: World, error: Exception, failures: list[Failure]
+) -> None:
+    world.main.chain_error = error
+    answer = world.client().get(f"{EST}/cacerts")
     assert answer.status == 500
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
     assert [failure.value for failure in failures] == [error]
     failures.clear()
-    world.main.outcome = None
-    assert world.client().post(PATH, CSR, authorization=basic()).status == 200
 
 
 def test_err_05_the_reference_is_in_the_audit_too(world: World) -> None:

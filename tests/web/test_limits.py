@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -20,8 +22,10 @@ POST = message("POST", f"{EST}/simpleenroll", CSR, content_type="application/pkc
 
 
 @pytest.fixture
-def world() -> World:
-    return World(LIMITS)
+def world() -> Iterator[World]:
+    world = World(LIMITS)
+    yield world
+    world.close()
 
 
 def slowly(world: World, client: Client, data: bytes, pause: float) -> float:

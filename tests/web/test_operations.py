@@ -12,6 +12,7 @@ from pyasn1_modules import rfc5652
 from twisted.internet.defer import Deferred
 
 from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Pending
+from kipuka.enrollment.states import Event
 from kipuka.errors import AuthorityError, Kind
 from tests.support import pki
 from tests.web.fakes import RETRY_AFTER, World, basic, body
@@ -201,7 +202,8 @@ def test_enr_03_a_certificate_for_another_key_is_not_passed_on(
 ) -> None:
     stranger = pki.csr(pki.ec_key(), "CN=device-1")
     world.main.outcome = lambda _: world.main.issue(EnrollmentRequest(stranger, None, ""))
-    assert enroll(world.client(), request_).status == 502
+    assert enroll(world.client(), request_).status == 503
+    assert world.events[-1] is Event.LOST
 
 
 def test_enr_01_a_request_signed_by_another_key_is_refused(world: World) -> None:
@@ -456,9 +458,12 @@ def test_a_client_that_goes_away_does_not_cancel_the_ca_call(
     client.hang_up(clean=clean)
     assert not cancelled
     world.main.waits_for.callback(None)
-    event, facts = world.audited[-1]
-    assert (event, facts["outcome"]) == ("enrollment", "issued")
+    assert world.audited[-1][0] == "client gone"
+    assert world.events == [Event.TAKEN, Event.GRANTED]
     assert client.answers() == []
+    world.main.waits_for = None
+    assert enroll(world.client(), request_).status == 200
+    assert len(world.main.requests) == 1
 
 
 def test_a_client_that_goes_away_before_the_ca_fails(world: World, request_: x509.CertificateSigningRequest) -> None:
@@ -467,7 +472,8 @@ def test_a_client_that_goes_away_before_the_ca_fails(world: World, request_: x50
     client.send(_message(request_))
     client.hang_up()
     world.main.waits_for.errback(AuthorityError(Kind.UNREACHABLE, "The CA is away."))
-    assert world.audited[-1][0] == "refusal"
+    assert world.audited[-1][0] == "client gone"
+    assert world.events == [Event.TAKEN, Event.NOT_SENT]
 
 
 def _message(csr: x509.CertificateSigningRequest) -> bytes:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from cryptography import x509
@@ -14,8 +17,19 @@ from twisted.web.iweb import IPolicyForHTTPS
 from kipuka.authority.dogtag import outcome, wire
 from kipuka.authority.dogtag.cached import Cached
 from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.lookup import Lookup
 from kipuka.authority.dogtag.paths import Operation, Paths
-from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Issued, Outcome, Pending
+from kipuka.authority.dogtag.tracking import Tracking
+from kipuka.authority.interface import (
+    CertificateStatus,
+    EnrollmentRequest,
+    Finding,
+    Issued,
+    Outcome,
+    Pending,
+    PendingRequests,
+    Progress,
+)
 from kipuka.errors import AuthorityError, Kind
 
 BODY_LIMIT = 18 * 1024
@@ -62,6 +76,8 @@ class DogtagAuthority:
         self._paths = paths or Paths()
         self._chain = Cached(self._fetch_chain, clock, cache_ttl)
         self._templates: dict[str, Cached[wire.Template]] = {}
+        self._tracking = Tracking(self._call)
+        self._lookup = Lookup(self._call, clock)
 
     @classmethod
     def open(
@@ -112,9 +128,9 @@ class DogtagAuthority:
             )
         profile = request.profile or self._profile
         template = self._template(profile)
-        body = _filled(await template.get(), request)
+        body = _filled(await self._form(template), request)
         try:
-            result = outcome.submission(await self._call(Operation.ENROLL, body=body))
+            result = outcome.submission(await self._call(Operation.ENROLL, body=body, send_before=request.send_before))
         except AuthorityError as trouble:
             if trouble.kind in _DOUBTS_FORM:
                 template.forget()
@@ -138,6 +154,27 @@ class DogtagAuthority:
             return CertificateStatus.UNKNOWN
         return _STATUS.get(record.status, CertificateStatus.UNKNOWN)
 
+    async def still_pending(self, expected: int) -> PendingRequests:
+        """List what waits for an agent, in one call; see :meth:`kipuka.authority.dogtag.tracking.Tracking.pending`.
+
+        :raises AuthorityError: the CA cannot say now.
+        """
+        return await self._tracking.pending(expected)
+
+    async def progress(self, request_id: str) -> Progress:
+        """Ask how a request stands; see :meth:`kipuka.authority.dogtag.tracking.Tracking.progress`.
+
+        :raises AuthorityError: the CA cannot be asked, or cannot be understood.
+        """
+        return await self._tracking.progress(request_id)
+
+    async def find(self, public_key: str, subject: str, since: datetime, known: frozenset[str]) -> Finding:
+        """Look a public key up; see :meth:`kipuka.authority.dogtag.lookup.Lookup.find` for what Absent proves.
+
+        :raises AuthorityError: the CA cannot say now, or there is more to look through than fits into one call.
+        """
+        return await self._lookup.find(public_key, subject, since, known)
+
     async def close(self) -> None:
         """Close the idle connections."""
         await self._client.close()
@@ -146,6 +183,15 @@ class DogtagAuthority:
         if profile not in self._templates:
             self._templates[profile] = Cached(lambda: self._fetch_template(profile), self._clock, None)
         return self._templates[profile]
+
+    async def _form(self, template: Cached[wire.Template]) -> wire.Template:
+        """Get the form. Whatever fails here, nothing has been submitted."""
+        try:
+            return await template.get()
+        except AuthorityError as trouble:
+            if trouble.kind in (Kind.NO_ANSWER, Kind.BAD_ANSWER):
+                raise outcome.error(Kind.UNREACHABLE, f"no form of the profile: {trouble.cause}") from trouble
+            raise
 
     async def _fetch_chain(self) -> tuple[x509.Certificate, ...]:
         answer = await self._call(Operation.CHAIN)
@@ -187,13 +233,30 @@ class DogtagAuthority:
         certificate = wire.certificate(answer).certificate
         if _key(certificate) != _key(csr):
             raise outcome.error(Kind.BAD_ANSWER, f"certificate {certificate_id:#x} does not carry the CSR's public key")
+        self._lookup.note(certificate)
         return Issued(certificate)
 
-    async def _call(self, operation: Operation, value: str = "", body: bytes | None = None) -> wire.Answer:
+    async def _call(
+        self,
+        operation: Operation,
+        value: str = "",
+        body: bytes | None = None,
+        *,
+        query: str = "",
+        limit: int | None = None,
+        send_before: float = math.inf,
+    ) -> wire.Answer:
         """Try the candidate paths in order; only "nothing listens there" leads to the next, also for a POST."""
         answer = None
+        get = self._client.get if limit is None else partial(self._client.get, limit=limit)
         for position, path in enumerate(self._paths.candidates(operation, value)):
-            answer = await (self._client.get(path) if body is None else self._client.post(path, body))
+            path += query
+            if body is None:
+                answer = await get(path)
+            elif operation is Operation.SEARCH:
+                answer = await self._client.search(path, body)
+            else:
+                answer = await self._client.post(path, body, send_before)
             if not outcome.no_such_path(answer):
                 self._paths.answered(operation, position)
                 return answer

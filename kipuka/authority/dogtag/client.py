@@ -3,6 +3,7 @@
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from http.cookiejar import CookieJar
 from typing import Any, cast
@@ -87,27 +88,33 @@ class Client:
 
         return cls(url, agent, reactor, timeout=timeout, max_connections=max_connections, close=close)
 
-    async def get(self, path: str) -> Answer:
+    async def get(self, path: str, limit: int = BODY_LIMIT) -> Answer:
         """Fetch. Sent a second time when a kept connection turns out to be dead: a GET does no harm twice.
 
-        :raises AuthorityError: UNREACHABLE, NO_ANSWER, BUSY or BAD_ANSWER (too long).
+        :param limit: bytes of the answer's body.
+        :raises AuthorityError: UNREACHABLE, NO_ANSWER (not in time), BUSY or BAD_ANSWER (too long).
         """
-        return await self._limited(b"GET", path, None)
+        return await self._limited(b"GET", path, None, limit)
 
-    async def post(self, path: str, body: bytes) -> Answer:
+    async def search(self, path: str, body: bytes) -> Answer:
+        """Send JSON that asks and changes nothing; like :meth:`get` otherwise."""
+        return await self._limited(b"POST", path, _Body(body, self._clock, math.inf, repeatable=True), BODY_LIMIT)
+
+    async def post(self, path: str, body: bytes, send_before: float = math.inf) -> Answer:
         """Send JSON, once.
 
+        :param send_before: the clock's time from which on it is not sent any more.
         :raises AuthorityError: UNREACHABLE and BUSY: certainly not sent; NO_ANSWER and BAD_ANSWER: perhaps acted upon.
         """
-        return await self._limited(b"POST", path, body)
+        return await self._limited(b"POST", path, _Body(body, self._clock, send_before), BODY_LIMIT)
 
     async def close(self) -> None:
         """Close the idle connections."""
         if self._close is not None:
             await self._close()
 
-    async def _limited(self, method: bytes, path: str, body: bytes | None) -> Answer:
-        exchange = Deferred.fromCoroutine(self._queued(method, path, body))
+    async def _limited(self, method: bytes, path: str, body: _Body | None, limit: int) -> Answer:
+        exchange = Deferred.fromCoroutine(self._queued(method, path, body, limit))
         alarm = self._clock.callLater(self._timeout, exchange.cancel)
         try:
             return await exchange
@@ -115,44 +122,48 @@ class Client:
             if alarm.active():
                 alarm.cancel()
 
-    async def _queued(self, method: bytes, path: str, body: bytes | None) -> Answer:
+    async def _queued(self, method: bytes, path: str, body: _Body | None, limit: int) -> Answer:
         try:
             await self._free.acquire()
         except CancelledError:
             raise error(Kind.BUSY, f"{method.decode()} {path}: no connection became free in time") from None
         try:
-            return await self._exchange(method, path, body, attempts=2 if body is None else 1)
+            return await self._exchange(method, path, body, limit, attempts=2 if body is None or body.repeatable else 1)
         finally:
             self._free.release()
 
-    async def _exchange(self, method: bytes, path: str, body: bytes | None, attempts: int) -> Answer:
+    async def _exchange(self, method: bytes, path: str, body: _Body | None, limit: int, attempts: int) -> Answer:
         what = f"{method.decode()} {path}"
+        repeatable = body is None or body.repeatable
         headers = Headers({b"Accept": [b"application/json"], b"User-Agent": [f"kipuka/{__version__}".encode()]})
         if body is not None:
             headers.addRawHeader(b"Content-Type", b"application/json")
         try:
-            response = await self._agent.request(
-                method, (self._url + path).encode("ascii"), headers, None if body is None else _Body(body)
-            )
+            response = await self._agent.request(method, (self._url + path).encode("ascii"), headers, body)
         except _MAYBE_SENT as lost:
+            if body is not None and body.is_held_back:
+                raise error(Kind.UNREACHABLE, f"{what}: held back, its time was over") from None
             if attempts > 1 and not _timed_out(lost):
-                return await self._exchange(method, path, body, attempts - 1)
-            raise error(Kind.NO_ANSWER, f"{what}: {_reasons(lost)}") from None
+                return await self._exchange(method, path, body, limit, attempts - 1)
+            raise error(_lost(lost, repeatable=repeatable), f"{what}: {_reasons(lost)}") from None
         except Exception as failed:
             raise error(Kind.UNREACHABLE, f"{what}: {_reasons(failed)}") from None
         try:
-            return await _read(response)
+            return await _read(response, limit)
         except (ResponseFailed, CancelledError) as lost:
-            raise error(Kind.NO_ANSWER, f"{what}, in the body of the answer: {_reasons(lost)}") from None
+            if attempts > 1 and not _timed_out(lost):
+                return await self._exchange(method, path, body, limit, attempts - 1)
+            kind = _lost(lost, repeatable=repeatable)
+            raise error(kind, f"{what}, in the body of the answer: {_reasons(lost)}") from None
 
 
-async def _read(response: IResponse) -> Answer:
-    if response.length is not UNKNOWN_LENGTH and response.length > BODY_LIMIT:
+async def _read(response: IResponse, limit: int) -> Answer:
+    if response.length is not UNKNOWN_LENGTH and response.length > limit:
         # Never read: the connection goes with the response.
         response.deliverBody(_Discard())
-        raise error(Kind.BAD_ANSWER, f"an answer of {response.length} bytes; {BODY_LIMIT} are the limit")
+        raise error(Kind.BAD_ANSWER, f"an answer of {response.length} bytes; {limit} are the limit")
     content_type = response.headers.getRawHeaders(b"content-type", [b""])[0].decode("latin-1")
-    body = _Collector()
+    body = _Collector(limit)
     response.deliverBody(body)
     return Answer(response.code, content_type, await body.complete)
 
@@ -160,16 +171,17 @@ async def _read(response: IResponse) -> Answer:
 class _Collector(Protocol):
     """Gathers a body up to the limit. Giving up closes the connection, with the rest of the body unread."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._parts: list[bytes] = []
         self._size = 0
         self.complete: Deferred[bytes] = Deferred(lambda _: self._hang_up())
 
     def dataReceived(self, data: bytes) -> None:
         self._size += len(data)
-        if self._size > BODY_LIMIT:
+        if self._size > self._limit:
             if not self.complete.called:
-                self.complete.errback(error(Kind.BAD_ANSWER, f"an answer of more than {BODY_LIMIT} bytes"))
+                self.complete.errback(error(Kind.BAD_ANSWER, f"an answer of more than {self._limit} bytes"))
             self._hang_up()
             return
         self._parts.append(data)
@@ -194,13 +206,23 @@ class _Discard(Protocol):
 
 @implementer(IBodyProducer)
 class _Body:
-    """A body that is there: written in one go, its length announced."""
+    """A body that is there: written in one go, its length announced, unless it is too late for that.
 
-    def __init__(self, body: bytes) -> None:
+    This is the last moment: everything that takes time lies behind, and half a request does nothing at a CA.
+    """
+
+    def __init__(self, body: bytes, clock: IReactorTime, send_before: float, *, repeatable: bool = False) -> None:
         self._body = body
+        self.repeatable = repeatable
+        self._clock = clock
+        self._send_before = send_before
         self.length = len(body)
+        self.is_held_back = False
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        if self._clock.seconds() >= self._send_before:
+            self.is_held_back = True
+            raise TimeoutError
         written: Deferred[None] = Deferred()
         consumer.write(self._body)
         written.callback(None)
@@ -216,8 +238,15 @@ class _Body:
         """Nothing is left to stop."""
 
 
+def _lost(failed: Exception, *, repeatable: bool) -> Kind:
+    """Say what a broken exchange leaves open: what only asks can be asked again, unless the server hangs."""
+    return Kind.UNREACHABLE if repeatable and not _timed_out(failed) else Kind.NO_ANSWER
+
+
 def _timed_out(failed: Exception) -> bool:
-    return any(reason.check(CancelledError) for reason in getattr(failed, "reasons", ()))
+    return isinstance(failed, CancelledError) or any(
+        reason.check(CancelledError) for reason in getattr(failed, "reasons", ())
+    )
 
 
 def _reasons(failed: Exception) -> str:

@@ -89,4 +89,5 @@ class _Gates(WrappingFactory):
 
     def __init__(self, factory: IProtocolFactory) -> None:
         super().__init__(factory)
+        setattr(factory, "noisy", False)  # noqa: B010 - or each connection makes two lines in the log
         self.handshake: Deferred[None] = Deferred()

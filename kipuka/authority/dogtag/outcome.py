@@ -26,6 +26,7 @@ _TEXTS = {
     Kind.NO_ANSWER: "The CA did not answer: try again later.",
     Kind.BUSY: "The CA has as many requests in hand as it takes: try again later.",
 }
+_NOT_READY = b"not ready to serve"
 _WORKING = {"pending", "approved", "svc_pending"}
 _LDAP_HINT = "; Dogtag says the same of every user while its LDAP server is down"
 
@@ -38,6 +39,11 @@ def error(kind: Kind, cause: str) -> AuthorityError:
 def no_such_path(answer: Answer) -> bool:
     """Tell whether nothing at the server listens at this path; a thing that is not there is a 404 in JSON."""
     return answer.status in (404, 405) and not answer.is_json
+
+
+def stumbled(answer: Answer) -> bool:
+    """Tell whether Dogtag fell over what it was asked for; trouble with LDAP looks different."""
+    return answer.status == 500 and not answer.is_json and b"NullPointerException" in answer.body
 
 
 def submission(answer: Answer) -> int | Pending:
@@ -79,6 +85,9 @@ def _not_accepted(answer: Answer) -> AuthorityError:
         if "Profile" in text and text.endswith(("Not Found", "not enabled")):
             return error(Kind.MISCONFIGURED, text)
         return error(Kind.INVALID, text)
+    if answer.status == 503 and _NOT_READY not in answer.body:
+        # Not Dogtag's own: a proxy in front says it of a connection that broke after the request went through, too.
+        return error(Kind.NO_ANSWER, f"HTTP 503: {text or 'no body'}")
     if answer.status == 500 and answer.is_json:
         if text.endswith(("Invalid Request", "Subject Name Not Found")):
             return error(Kind.INVALID, text)
@@ -99,7 +108,7 @@ def failure(answer: Answer) -> AuthorityError:
         return error(Kind.MISCONFIGURED, f"agent certificate not accepted: {said}{_LDAP_HINT}")
     if no_such_path(answer):
         return error(Kind.UNREACHABLE, f"{said}; wrong url, or the CA did not start in its Tomcat")
-    if answer.status == 503 or b"not ready to serve" in answer.body:
+    if answer.status == 503 or _NOT_READY in answer.body:
         return error(Kind.UNREACHABLE, said)
     if answer.status in (502, 504):  # a proxy lost Dogtag after passing the request on
         return error(Kind.NO_ANSWER, said)

@@ -22,8 +22,14 @@ class Operation(Enum):
     ENROLL = "enroll"
     REQUEST = "request"
     """How a submitted request stands; ``{id}`` stands for its number."""
+    REQUESTS = "requests"
+    """The agent's list of requests; kipuka adds a query."""
+    REVIEW = "review"
+    """A request with its CSR, as an agent sees it; ``{id}`` stands for its number."""
     CERTIFICATE = "certificate"
     """One certificate by serial number; ``{id}`` stands for it."""
+    SEARCH = "search"
+    """Search of certificates; kipuka adds a query."""
 
 
 V1: Mapping[Operation, tuple[str, ...]] = {
@@ -31,11 +37,19 @@ V1: Mapping[Operation, tuple[str, ...]] = {
     Operation.TEMPLATE: ("/ca/rest/certrequests/profiles/{profile}", "/ca/v1/certrequests/profiles/{profile}"),
     Operation.ENROLL: ("/ca/rest/certrequests", "/ca/v1/certrequests"),
     Operation.REQUEST: ("/ca/rest/certrequests/{id}", "/ca/v1/certrequests/{id}"),
+    Operation.REQUESTS: ("/ca/rest/agent/certrequests", "/ca/v1/agent/certrequests"),
+    Operation.REVIEW: ("/ca/rest/agent/certrequests/{id}", "/ca/v1/agent/certrequests/{id}"),
     Operation.CERTIFICATE: ("/ca/rest/certs/{id}", "/ca/v1/certs/{id}"),
+    Operation.SEARCH: ("/ca/rest/certs/search", "/ca/v1/certs/search"),
 }
 """The API of 10.x, still served by 11.x."""
 
-_PLACEHOLDERS = {Operation.TEMPLATE: "{profile}", Operation.REQUEST: "{id}", Operation.CERTIFICATE: "{id}"}
+_PLACEHOLDERS = {
+    Operation.TEMPLATE: "{profile}",
+    Operation.REQUEST: "{id}",
+    Operation.REVIEW: "{id}",
+    Operation.CERTIFICATE: "{id}",
+}
 
 
 class Paths:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
 from cryptography.x509.oid import NameOID
 
 from kipuka.errors import AuthorityError, Kind
@@ -80,6 +81,19 @@ class RequestInfo:
     certificate_id: int | None
     succeeded: bool
     error: str
+
+
+@dataclass(frozen=True)
+class Review:
+    """A request as an agent sees it.
+
+    :param notes: what agents wrote about it.
+    :param public_key: SHA-256 of the CSR's public key as hex; None when there is no CSR that can be read.
+    """
+
+    status: str
+    notes: str
+    public_key: str | None
 
 
 @dataclass(frozen=True)
@@ -167,6 +181,53 @@ def requested(answer: Answer) -> RequestInfo:
     return _request_info(_object(_parse(answer), "request"))
 
 
+def listed(answer: Answer) -> tuple[int, ...]:
+    """Read the answer of ``agent/certrequests``: the requests' numbers. There may be tens of thousands."""
+    entries = _list(_object(_parse(answer), "answer").get("entries"), "entries")
+    return tuple(parse_id(_request_number(_object(each, "entries[]"))) for each in entries)
+
+
+def review(answer: Answer) -> Review:
+    """Read the answer of ``agent/certrequests/{id}``, of which the policies are the largest and left unread part."""
+    body = _object(_parse(answer), "review")
+    inputs = [_object(each, "Input[]") for each in _list(body.get("Input") or [], "Input")]
+    values = [each for group in inputs for each in _list(group.get("Attribute") or [], "Attribute")]
+    fields = [_object(each, "Attribute[]") for each in values]
+    requests = [each.get("Value") for each in fields if each.get("name") == "cert_request"]
+    return Review(
+        status=_text(body.get("requestStatus"), "requestStatus"),
+        notes=printable(_optional_text(body.get("requestNotes"), "requestNotes")),
+        public_key=_key_of_request(requests[0]) if requests and isinstance(requests[0], str) else None,
+    )
+
+
+def search_body(issued_from: int, common_name: str | None = None) -> bytes:
+    """Return the body of ``POST certs/search``.
+
+    :param issued_from: milliseconds since 1970; Dogtag looks at whole seconds, this one included.
+    :param common_name: must be one of the subject's. An empty one would match every certificate.
+    """
+    criteria: dict[str, object] = {"issuedOnInUse": True, "issuedOnFrom": str(issued_from)}
+    if common_name:
+        criteria |= {"subjectInUse": True, "commonName": common_name, "matchExactly": True}
+    return json.dumps(criteria).encode("ascii")
+
+
+def found(answer: Answer) -> tuple[int, ...]:
+    """Read the answer of ``POST certs/search``: serial numbers in the server's order, the oldest certificate first."""
+    entries = _list(_object(_parse(answer), "answer").get("entries"), "entries")
+    return tuple(parse_id(_object(each, "entries[]").get("id")) for each in entries)
+
+
+def key_digest(source: x509.Certificate | x509.CertificateSigningRequest) -> str | None:
+    """Return the SHA-256 of the SubjectPublicKeyInfo as hex; None for a key that cryptography does not know."""
+    try:
+        key = source.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
 def certificate(answer: Answer) -> CertificateRecord:
     """Read the answer of ``certs/{id}``."""
     body = _object(_parse(answer), "certificate")
@@ -206,11 +267,7 @@ def message(answer: Answer) -> str:
 
 
 def _request_info(entry: dict[str, Any]) -> RequestInfo:
-    url = entry.get("requestURL")
-    # In 10.x the URL is the only place. Its last part is the id in 11.x too, where the path before it is wrong.
-    named = (
-        entry.get("requestID") or entry.get("requestId") or (url.rpartition("/")[2] if isinstance(url, str) else None)
-    )
+    named = _request_number(entry)
     certificate_id = entry.get("certId")
     return RequestInfo(
         request_id=None if named is None else parse_id(named),
@@ -218,6 +275,14 @@ def _request_info(entry: dict[str, Any]) -> RequestInfo:
         certificate_id=None if certificate_id is None else parse_id(certificate_id),
         succeeded=entry.get("operationResult") == "success",
         error=printable(_optional_text(entry.get("errorMessage"), "errorMessage")),
+    )
+
+
+def _request_number(entry: dict[str, Any]) -> object:
+    """In 10.x the URL is the only place. Its last part is the id in 11.x too, where the path before it is wrong."""
+    url = entry.get("requestURL")
+    return (
+        entry.get("requestID") or entry.get("requestId") or (url.rpartition("/")[2] if isinstance(url, str) else None)
     )
 
 
@@ -230,6 +295,15 @@ def _input(value: object) -> Input:
         name=_optional_text(body.get("Name"), "Name"),
         attributes=tuple(_text(each, "Attribute[].name") for each in names),
     )
+
+
+def _key_of_request(text: str) -> str | None:
+    """Other submitters send what they like: PEM with or without its lines, CRMF, garbage."""
+    lines = [line.strip() for line in text.splitlines() if "-----" not in line]
+    try:
+        return key_digest(x509.load_der_x509_csr(base64.b64decode("".join(lines))))
+    except (ValueError, binascii.Error, UnsupportedAlgorithm):
+        return None
 
 
 def _certificate(body: dict[str, Any]) -> x509.Certificate:

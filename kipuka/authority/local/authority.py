@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from twisted.internet.interfaces import IReactorTime
 
-from kipuka.authority.interface import EnrollmentRequest, Issued, Outcome
+from kipuka.authority.interface import Absent, EnrollmentRequest, Finding, Issued, Outcome
 from kipuka.authority.local import profile
 from kipuka.errors import AuthorityError, Kind
 
@@ -78,6 +78,11 @@ class LocalAuthority:
         if request.names is not None:
             subject, alternative = request.names.subject, request.names.alternative
         return Issued(self._sign(request.csr, subject, profile.extensions(request.csr, subject, alternative)))
+
+    async def find(self, public_key: str, subject: str, since: datetime, known: frozenset[str]) -> Finding:
+        """Return Absent: nothing is kept, and so what was issued and not handed over is nowhere."""
+        del public_key, subject, since, known
+        return Absent()
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -214,6 +214,21 @@ def test_the_template_is_fetched_again_after_a_failure_that_may_be_its_fault() -
     assert [each["Attribute"][0]["name"] for each in dogtag.bodies[-1]["Input"]] == ["cert_request_type", "new"]
 
 
+def test_without_the_form_nothing_was_submitted_whatever_the_reason() -> None:
+    dogtag = StandIn()
+    for fault in (ERROR_500, Answer(200, "application/json", b"{")):
+        dogtag.answer_next(fault)
+        assert fails(dogtag.authority()).kind is Kind.UNREACHABLE
+    assert SUBMIT not in dogtag.calls
+
+
+def test_a_request_whose_time_is_over_is_not_submitted() -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority()
+    assert fails(authority, request(send_before=-1.0)).kind is Kind.UNREACHABLE
+    assert not dogtag.requests
+
+
 def test_the_template_is_kept_after_a_refusal() -> None:
     dogtag = StandIn()
     authority = dogtag.authority()

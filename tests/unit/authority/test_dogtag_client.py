@@ -170,11 +170,28 @@ class ClientTests(TestCase):
         self.assertIs(error.kind, Kind.NO_ANSWER)
         self.assertEqual(self.script.seen, [b"/ok", b"/lost"])
 
+    async def test_what_comes_to_be_written_too_late_is_held_back(self) -> None:
+        """Everything before it may have taken any time: the form, the queue, the handshake, a process that slept."""
+        client = await self.start()
+        for _ in range(2):  # over a new connection and over a kept one
+            error = await self.fails(client.post("/ok", b"{}", send_before=reactor.seconds()))
+            self.assertIs(error.kind, Kind.UNREACHABLE)
+            self.assertIn("held back", error.cause)
+            await client.get("/ok")
+        self.assertEqual((await client.post("/ok", b"{}", send_before=reactor.seconds() + 60)).status, 200)
+        self.assertEqual(self.script.bodies, [b"", b"", b"{}"])
+
     async def test_a_lost_answer_to_a_get_is_asked_for_once_more(self) -> None:
         client = await self.start()
         self.assertEqual((await client.get("/lost_once")).status, 200)
-        self.assertIs((await self.fails(client.get("/lost"))).kind, Kind.NO_ANSWER)
+        self.assertIs((await self.fails(client.get("/lost"))).kind, Kind.UNREACHABLE)
         self.assertEqual(self.script.seen, [b"/lost_once"] * 2 + [b"/lost"] * 2)
+
+    async def test_a_search_is_asked_for_once_more_too_and_a_submission_never(self) -> None:
+        client = await self.start()
+        self.assertEqual((await client.search("/lost_once", b"{}")).status, 200)
+        self.assertIs((await self.fails(client.post("/lost", b"{}"))).kind, Kind.NO_ANSWER)
+        self.assertEqual(self.script.seen, [b"/lost_once"] * 2 + [b"/lost"])
 
     async def test_the_deadline_covers_the_wait_for_an_answer(self) -> None:
         client = await self.start(timeout=0.3)

@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from kipuka.authority.dogtag import DogtagAuthority
 from kipuka.authority.dogtag.client import Client
 from kipuka.authority.dogtag.wire import Answer
-from tests.support import transcript
+from tests.support import pki, transcript
 from tests.support.dogtag_contract import DogtagContract
 from tests.support.dogtag_standin import URL, StandIn, now, send
 
@@ -77,7 +77,7 @@ def test_the_stand_in_answers_in_the_recorded_shape(each: transcript.Exchange) -
     if "/certs/" in path and each.answer.status == 200:  # whatever was recorded, the stand-in has its CA's certificate
         path = f"/ca/rest/certs/{dogtag.issuer.certificate.serial_number:#x}"
     if re.fullmatch(r"/ca/rest/certrequests/\d+", path):
-        dogtag._entry("pending")
+        dogtag._entry("pending", pki.csr(pki.ec_key(), "CN=device"))
         path = f"/ca/rest/certrequests/{next(iter(dogtag.requests))}"
     answer = now(client.get(path) if each.method == "GET" else client.post(path, each.body))
     assert (answer.status, answer.content_type) == (each.answer.status, each.answer.content_type)

@@ -182,7 +182,8 @@ def entry(**members: object) -> Answer:
         (Answer(500, "text/html", b"CS server is not ready to serve."), Kind.UNREACHABLE),
         (Answer(500, "text/html", b"<title>java.lang.NullPointerException</title>"), Kind.BAD_ANSWER),
         (Answer(502, "text/html", b"proxy"), Kind.NO_ANSWER),
-        (Answer(503, "text/html", b"proxy"), Kind.UNREACHABLE),
+        (Answer(503, "text/html", b"proxy"), Kind.NO_ANSWER),
+        (Answer(503, "text/html", b"CS server is not ready to serve."), Kind.UNREACHABLE),
         (Answer(504, "text/html", b"proxy"), Kind.NO_ANSWER),
     ],
 )

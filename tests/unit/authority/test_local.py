@@ -12,7 +12,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.internet.task import Clock
 
-from kipuka.authority.interface import ChangesNames, EnrollmentRequest, Issued, KnowsStatus, Names
+from kipuka.authority.interface import (
+    Absent,
+    ChangesNames,
+    EnrollmentRequest,
+    FindsRequests,
+    Issued,
+    KnowsStatus,
+    Names,
+    TracksRequests,
+)
 from kipuka.authority.local import LocalAuthority
 from kipuka.errors import AuthorityError, Kind
 from tests.support import pki
@@ -291,3 +300,14 @@ def test_the_clock_is_utc() -> None:
     moment = datetime(2030, 1, 1, tzinfo=UTC)
     issuer = pki.root(not_before=moment - timedelta(days=9), not_after=moment + timedelta(days=99))
     assert issue(asking(), authority(issuer, moment)).not_valid_before_utc == moment - timedelta(minutes=5)
+
+
+def test_what_was_issued_and_lost_is_nowhere() -> None:
+    ca = authority()
+    issue(asking(), ca)
+    assert isinstance(ca, FindsRequests)
+    assert now(ca.find("00" * 32, "CN=lost", pki.NOW, frozenset())) == Absent()
+
+
+def test_nothing_ever_waits_for_a_person() -> None:
+    assert not isinstance(authority(), TracksRequests)

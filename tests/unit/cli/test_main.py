@@ -32,7 +32,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     shown = capsys.readouterr().out
     for name in cli.COMMANDS:
-        assert f"\n    {name} " in shown
+        assert f"\n    {name} " in shown or f"\n    {name}\n" in shown  # a long one has a line of its own
         assert callable(import_module(f"kipuka.cli.{name}").register)
 
 

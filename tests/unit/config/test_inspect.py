@@ -282,3 +282,27 @@ def test_users(site: Site) -> None:
     site.file("users").write_bytes(b"\xff")
     (fault,) = site.faults()
     assert "not UTF-8" in fault
+
+
+def test_database_without_its_directory(site: Site) -> None:
+    assert site.faults(CONFIG + '[db]\nurl = "sqlite:///no/kipuka.db"\n') == [
+        f"db.url: there is no directory {site.folder / 'no'}; make it, or name another"
+    ]
+
+
+def test_database_that_is_a_directory(site: Site) -> None:
+    (site.folder / "kipuka.db").mkdir()
+    assert site.faults() == [f"db.url: {site.folder / 'kipuka.db'} is not a file that can be read and written"]
+
+
+def test_database_in_a_directory_of_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != site.folder)  # root may write everywhere
+    assert site.faults() == [f"db.url: the directory {site.folder} cannot be written; name another"]
+
+
+def test_postgresql_needs_its_driver(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    postgresql = CONFIG + '[db]\nurl = "postgresql://kipuka@db.example.com/kipuka"\n'
+    assert site.faults(postgresql) == []
+    monkeypatch.setattr("kipuka.config.inspect.find_spec", lambda name: None)
+    (fault,) = site.faults(postgresql)
+    assert fault.startswith("db.url: PostgreSQL needs psycopg 3: install ")

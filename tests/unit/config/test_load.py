@@ -35,7 +35,7 @@ def test_minimal_configuration_has_the_documented_defaults() -> None:
     assert (est.enabled, est.fullcmc, est.serverkeygen, est.csrattrs, est.retry_after) == (True, False, True, True, 30)
     assert (est.replay_window, est.cmc.max_message_size, est.cmc.allow_unsigned) == (600, 10485760, False)
     assert config.default_ca == "local"
-    assert config.db.url == "sqlite:///kipuka.db"
+    assert (config.db.url, config.db.keep) == ("sqlite:////etc/kipuka/kipuka.db", 90 * 86400)
     assert (config.ha.enabled, config.ha.strategy) == (False, "active-passive")
 
 
@@ -248,8 +248,46 @@ def test_passwords_in_urls_are_not_printed() -> None:
         + '[db]\nurl = "my://u:hunter2secret@h"\n'
     )
     found = faults(text)
-    assert [each.split(":")[0] for each in found] == ["db.url", "ca[0].url", "db"]
+    assert [each.split(":")[0] for each in found] == ["db.url", "ca[0].url"]
     assert "hunter2secret" not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("sqlite:///requests.db", "sqlite:////etc/kipuka/requests.db"),
+        ("sqlite:////var/lib/kipuka/my requests.db", "sqlite:////var/lib/kipuka/my requests.db"),
+        ("postgresql:///kipuka?host=/run/postgresql", "postgresql:///kipuka?host=/run/postgresql"),
+        ("postgresql://u:hunter2%40secret@h/kipuka", "postgresql://u:hunter2%40secret@h/kipuka"),
+    ],
+)
+def test_database(written: str, meant: str) -> None:
+    config = parse(MINIMAL + f'[db]\nurl = "{written}"\nkeep = "1d"\n', HERE)
+    assert (config.db.url, config.db.keep) == (meant, 86400)
+    assert "hunter2" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '"mysql://u:hunter2secret@h/x"',
+        '"postgres://u:hunter2secret@h/x"',
+        '"postgresql+psycopg2://u:hunter2secret@h/x"',
+        '"sqlite:///"',
+        '"sqlite:///:memory:"',
+        '"sqlite:///kipuka.db?mode=memory"',
+        '"sqlite:kipuka.db"',
+        '"postgresql://u:hunter2@secret@h/x"',
+        '"postgresql://u:1/hunter2secret@h/x"',
+        '"postgresql://u:hunter2\\nsecret@h/x"',
+        "5",
+    ],
+)
+def test_database_that_cannot_be(written: str) -> None:
+    (fault,) = faults(MINIMAL + f"[db]\nurl = {written}\n")
+    assert fault.startswith("db.url: ")
+    assert "hunter2" not in fault
+    assert "secret" not in fault
 
 
 def test_toml_syntax_names_the_line() -> None:

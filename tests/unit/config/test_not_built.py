@@ -20,9 +20,6 @@ LABEL = MINIMAL + label("{}")
     ("template", "written", "path"),
     [
         (SERVER, "workers = 2", "server.workers"),
-        (EST, '[db]\nurl = "sqlite:///kipuka.db"', "db"),
-        (DOGTAG, 'poll_interval = "5s"', "ca[0].poll_interval"),
-        (DOGTAG, 'approval_timeout = "5m"', "ca[0].approval_timeout"),
         (DOGTAG, 'kra_url = "https://kra.example.com"', "ca[0].kra_url"),
         (DOGTAG, 'kra_agent_cert = "x"', "ca[0].kra_agent_cert"),
         (DOGTAG, 'kra_agent_key = "x"', "ca[0].kra_agent_key"),
@@ -36,7 +33,6 @@ LABEL = MINIMAL + label("{}")
         (DOGTAG, 'authority = "x"', "ca[0].authority"),
         (EST, "fullcmc = true", "est.fullcmc"),
         (EST, "serverkeygen = true", "est.serverkeygen"),
-        (EST, 'replay_window = "10m"', "est.replay_window"),
         (EST, "[est.cmc]", "est.cmc"),
         (LABEL, 'serverkeygen_encryption = "any"', "est.label[0].serverkeygen_encryption"),
         (LABEL, 'authority = "x"', "est.label[0].authority"),

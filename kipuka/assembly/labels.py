@@ -1,0 +1,65 @@
+"""The labels of a configuration: who may use each, what they may ask for, and where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from kipuka.access import checks
+from kipuka.access.policy import Credential, Policy
+from kipuka.access.users import Users
+from kipuka.config import model
+from kipuka.enrollment.registration import Registration
+from kipuka.est import csrattrs
+from kipuka.est.keys import KeyType
+from kipuka.web.routing import Label
+
+Register = Callable[[str, str | None, str | None], Registration]
+"""Makes the registration authority for a CA's id, a label's name and its profile."""
+
+
+def labels(config: model.Config, register: Register, users: Users | None) -> dict[str | None, Label]:
+    """All labels by name, and under None what holds for the addresses without one."""
+    if not config.est.enabled:
+        return {}
+    named: dict[str | None, Label] = {each.name: _label(each, config, register, users) for each in config.est.label}
+    if config.est.default_label is not None:
+        return {None: replace(named[config.est.default_label], name=None)} | named
+    unlabelled = Label(
+        None,
+        Policy(_ways(model.DEFAULT_AUTH, users)),
+        register(config.default_ca, None, None),
+        offers_attributes=config.est.csrattrs,
+    )
+    return {None: unlabelled} | named
+
+
+def _label(label: model.Label, config: model.Config, register: Register, users: Users | None) -> Label:
+    linking = label.proof_of_possession == "required"
+    policy = Policy(_ways(label.auth, users), tuple(_checks(label)), linking)
+    registration = register(label.ca_id, label.name, label.dogtag_profile)
+    attributes = csrattrs.encode(
+        map(KeyType.parse, label.allowed_key_types),
+        challenge_password=linking,
+        extra=map(csrattrs.parse, label.csr_attributes),
+    )
+    return Label(label.name, policy, registration, label.line_wrap, attributes, config.est.csrattrs)
+
+
+def _checks(label: model.Label) -> Iterator[checks.Check]:
+    if label.allow is not None:
+        yield checks.allow(label.allow)
+    if label.subject_pattern is not None:
+        yield checks.subject_pattern(label.subject_pattern)
+    if label.san_pattern is not None:
+        yield checks.san_pattern(label.san_pattern)
+    if label.allowed_key_types:
+        yield checks.allowed_key_types(label.allowed_key_types)
+    if label.require_san:
+        yield checks.require_san()
+
+
+def _ways(auth: Sequence[str], users: Users | None) -> tuple[frozenset[Credential], ...]:
+    """Read ``auth``; where nobody has a password, nobody is asked for one."""
+    ways = tuple(frozenset(Credential(each) for each in way.split("+")) for way in auth)
+    return ways if users is not None else tuple(way for way in ways if Credential.BASIC not in way)

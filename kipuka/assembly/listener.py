@@ -1,0 +1,44 @@
+"""The TLS side of the EST listener."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from OpenSSL import SSL
+
+from kipuka.config import material, model
+from kipuka.observe import audit
+from kipuka.tls.server import ClientCertificates, RefusedCertificate, ServerMaterial
+
+Ask = Callable[[str], str]
+
+
+def server_material(tls: model.Tls, ask: Ask | None) -> ServerMaterial:
+    """Load what the listener's context is made of.
+
+    :raises MaterialError: a file of it cannot be used.
+    """
+    clients = tls.client_auth
+    return ServerMaterial(
+        material.certificates(tls.cert),
+        material.private_key(tls.key, tls.key_passphrase, ask),
+        SSL.TLS1_3_VERSION if tls.min_version == "1.3" else SSL.TLS1_2_VERSION,
+        ClientCertificates(clients.mode),
+        tuple(anchor for path in clients.trust_anchors for anchor in material.certificates(path)),
+        tuple(crl for path in clients.crl for crl in material.crls(path)),
+    )
+
+
+def audit_refused(refused: RefusedCertificate) -> None:
+    """Record a client certificate that was refused in the handshake."""
+    audit.to_log(
+        "client certificate refused",
+        {
+            "address": refused.address,
+            "reason": refused.reason,
+            "errno": refused.errno,
+            "depth": refused.depth,
+            "subject": refused.subject,
+            "serial": f"0x{refused.serial:x}",
+        },
+    )

@@ -1,0 +1,234 @@
+"""The ledger as the reactor sees it: the store in threads, events instead of updates, and waiters that are told.
+
+A change made by this process is told to its waiters at once. Changes made by other processes are seen by asking the
+store once a second what changed, one question however many wait.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from kipuka.enrollment.states import Event, sources, target
+from kipuka.store.rows import Application, Enrollment
+from kipuka.store.store import Store, StoreUnavailable
+
+T = TypeVar("T")
+InThread = Callable[[Callable[[], Any]], Deferred[Any]]
+
+WATCH = 1.0
+"""Seconds between two looks at what other processes changed."""
+_OVERLAP = timedelta(seconds=10)
+"""Clocks of nodes differ, and a transaction becomes visible after its time: look back so far each time."""
+BEAT = 3.0
+"""Seconds between two signs of life of a process."""
+CLEAN = 3600.0
+"""Seconds between two looks for rows that have been kept long enough."""
+DEAD = timedelta(seconds=20)
+"""A process that gave no sign of life for so long is taken for dead, and what it submitted for unknown."""
+QUEUE = 10.0
+"""Seconds after which work for the store is given up that has not begun."""
+
+_log = Logger("kipuka.ledger")
+
+
+class Ledger:
+    """Enrollments, their events, and who waits for them.
+
+    :param open_store: opens the store.
+    :param in_thread: runs a blocking function where it may block.
+    :param process: a name for this process that no other has or had.
+    :param record: told every event: its name, the row after it.
+    :param keep: how long closed rows are kept, and open ones of which nothing is at the CA and nobody asks again.
+    :param replay: how long a row that was delivered stays open.
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        in_thread: InThread,
+        clock: IReactorTime,
+        process: str,
+        record: Callable[[Event, Enrollment], None],
+        keep: timedelta = timedelta(days=90),
+        replay: timedelta = timedelta(minutes=10),
+    ) -> None:
+        self._open_store = open_store
+        self._in_thread = in_thread
+        self._clock = clock
+        self.process = process
+        self._record = record
+        self._keep = keep
+        self._replay = replay
+        self._waiters: defaultdict[int, list[tuple[Enrollment, Deferred[Enrollment | None]]]] = defaultdict(list)
+        self._looked = self.now()
+        self._patient = True
+        self.in_hand: Counter[int] = Counter()
+        """How many of this process's tasks are submitting a row, by its id."""
+        self._loops = [
+            (_loop(self._beat, clock), BEAT),
+            (_loop(self._look, clock), WATCH),
+            (_loop(self._clean, clock), CLEAN),
+        ]
+        self._ended: list[Deferred[Any]] = []
+
+    def open(self) -> None:
+        """Open the store. Not before: a daemon that detaches forks, and connections to a database do not survive that.
+
+        :raises StoreUnavailable: it cannot be opened.
+        """
+        self._store = self._open_store()
+
+    def start(self) -> None:
+        """Give signs of life and watch, once the store is open."""
+        self._ended = [loop.start(seconds) for loop, seconds in self._loops]
+
+    async def stop(self) -> None:
+        """Stop watching, and close the store once what it is being asked is answered."""
+        for loop, _ in self._loops:
+            if loop.running:
+                loop.stop()
+        await gatherResults(self._ended)
+        await self._in_thread(self._store.close)
+
+    def let_go(self) -> None:
+        """End all waiting, now and from now on: the rows are returned as they are."""
+        self._patient = False
+        for entries in list(self._waiters.values()):
+            for row, waiter in list(entries):
+                if not waiter.called:
+                    waiter.callback(row)
+
+    def now(self) -> datetime:
+        """The time, as the rows have it."""
+        return datetime.fromtimestamp(self._clock.seconds(), UTC)
+
+    async def join(self, application: Application, replay_window: float) -> Enrollment:
+        """The open row of this application, or a new one; it is on disk when this returns.
+
+        :raises StoreUnavailable: then nothing may be sent to a CA.
+        """
+        now = self.now()
+        oldest = now - timedelta(seconds=replay_window)
+        return await self.run(lambda: self._store.join(application, now, oldest))
+
+    async def happen(self, event: Event, row: Enrollment, **changes: Any) -> Enrollment | None:
+        """Let an event happen to a row.
+
+        :param row: as it was when the event came about: an event of one submission is none of a later one.
+        :return: the row after it, or None when its state does not take the event any more.
+        :raises StoreUnavailable: the event is not written down.
+        """
+
+        def move() -> Enrollment | None:
+            # The time is taken when it is this change's turn, or others would not find it among the latest.
+            return self._store.move(row.id, sources(event), target(event), self.now(), row, **changes)
+
+        moved = await self.run(move)
+        if moved is not None:
+            self._record(event, moved)
+            self._tell(moved)
+        return moved
+
+    async def annotate(self, row: Enrollment, **changes: Any) -> Enrollment | None:
+        """Change facts about a row that stays in its state; None when it has moved on."""
+        now = self.now()
+        return await self.run(lambda: self._store.move(row.id, {row.state}, row.state, now, row, **changes))
+
+    async def changed(self, row: Enrollment, seconds: float) -> Enrollment:
+        """Wait until the row is in another state than the one given; after so many seconds return it as it is."""
+        waiter: Deferred[Enrollment | None] = Deferred()
+        entry = (row, waiter)
+        self._waiters[row.id].append(entry)
+        alarm = self._clock.callLater(seconds, _give_up, waiter)
+        try:
+            # Somebody may have changed it between the caller's look at the row and this waiter.
+            latest = await self.run(lambda: self._store.get(row.id))
+            if latest is not None and latest.state is not row.state:
+                return latest
+            if not self._patient or seconds <= 0:
+                return row
+            return await waiter or await self.run(lambda: self._store.get(row.id)) or row
+        finally:
+            if alarm.active():
+                alarm.cancel()
+            self._waiters[row.id].remove(entry)
+            if not self._waiters[row.id]:
+                del self._waiters[row.id]
+
+    def pause(self, seconds: float) -> Deferred[None]:
+        """Let some time pass."""
+        return deferLater(self._clock, seconds)
+
+    def run(self, work: Callable[[], T]) -> Deferred[T]:
+        """Do something with the store in a thread; the Deferred fails with StoreUnavailable if none is free in time.
+
+        While the database hangs each call takes its time to fail, and whoever is behind it would wait as often.
+        """
+        queued = self._clock.seconds()
+
+        def in_time() -> T:
+            if self._clock.seconds() - queued > QUEUE:
+                raise StoreUnavailable(f"the database was busy with other work for {QUEUE:.0f} seconds")
+            return work()
+
+        return self._in_thread(in_time)
+
+    @property
+    def store(self) -> Store:
+        """The blocking store, for use inside :meth:`run`."""
+        return self._store
+
+    async def _look(self) -> None:
+        now = self.now()
+        if self._waiters:
+            since = self._looked - _OVERLAP
+            for row in await self.run(lambda: self._store.changed(since)):
+                self._tell(row)
+        self._looked = now  # only now: what changed while the store could not be asked is still to be told
+
+    async def _beat(self) -> None:
+        now = self.now()
+        await self.run(lambda: self._store.beat(self.process, now))
+
+    async def _clean(self) -> None:
+        now = self.now()
+        delivered_before, before = now - self._replay, now - self._keep
+        # In small steps: with SQLite whoever enrolls meanwhile is next in the queue.
+        while await self.run(lambda: self._store.retire(now, delivered_before, before)):
+            pass
+        while await self.run(lambda: self._store.clean(before)):
+            pass
+
+    def _tell(self, row: Enrollment) -> None:
+        for left, waiter in list(self._waiters.get(row.id, ())):
+            if left.state is not row.state and not waiter.called:
+                waiter.callback(row)
+
+
+def _loop(body: Callable[[], Coroutine[Deferred[Any], Any, None]], clock: IReactorTime) -> LoopingCall:
+    """A loop whose body cannot end it."""
+
+    async def guarded() -> None:
+        try:
+            await body()
+        except StoreUnavailable as trouble:
+            _log.warn("the ledger cannot be reached: {trouble}", trouble=trouble)
+        except Exception:
+            _log.failure("a loop of the ledger failed and goes on")
+
+    loop = LoopingCall(lambda: Deferred.fromCoroutine(guarded()))
+    loop.clock = clock
+    return loop
+
+
+def _give_up(waiter: Deferred[Enrollment | None]) -> None:
+    if not waiter.called:
+        waiter.callback(None)

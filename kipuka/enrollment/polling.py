@@ -1,0 +1,189 @@
+"""Asking a CA what became of the requests it has, in bulk, by one process at a time.
+
+Each round of a CA costs one "what is still pending?" call whatever the number of waiting requests, one call for each
+request that is pending no more, and a look-up for each whose answer was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from kipuka.authority.interface import Authority, Issued, Refused, TracksRequests, Undecided
+from kipuka.enrollment.application import carries_key
+from kipuka.enrollment.ledger import DEAD, Ledger
+from kipuka.enrollment.reconciliation import Reconciliation
+from kipuka.enrollment.states import Event
+from kipuka.enrollment.submission import granted, refused
+from kipuka.errors import AuthorityError
+from kipuka.store.rows import Enrollment, State
+from kipuka.store.store import StoreUnavailable
+
+_log = Logger("kipuka.polling")
+
+PARALLEL = 4
+"""Requests asked after one by one at the same time."""
+_LONGEST_BACKOFF = 60.0
+_LEASE_ROUNDS = 3
+_SHORTEST_LEASE = 10.0
+
+
+class Poller:
+    """Keeps one CA's rows of the ledger up to date.
+
+    :param interval: seconds from the end of a round to the next; longer, with jitter, while the CA is away.
+    :param settle: seconds over which look-ups must find nothing before absence is believed.
+    :param jitter: gives numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        authority: Authority,
+        ledger: Ledger,
+        clock: IReactorTime,
+        interval: float,
+        settle: float,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._authority = authority
+        self._ledger = ledger
+        self._clock = clock
+        self._interval = interval
+        self._jitter = jitter
+        self._reconciliation = Reconciliation(authority, ledger, timedelta(seconds=settle), timedelta(seconds=interval))
+        self._slots = DeferredSemaphore(PARALLEL)
+        self._last_asked = 0
+        self._failures = 0
+        self._running = False
+        self._next: IDelayedCall | None = None
+        self._round: Deferred[None] | None = None
+
+    @property
+    def _lease(self) -> str:
+        return f"poll {self._authority.id}"
+
+    def start(self) -> None:
+        """Begin with a round at once: there may be rows from before a restart."""
+        self._running = True
+        self._begin()
+
+    async def stop(self) -> None:
+        """End after the round in hand and let another process take over at once."""
+        self._running = False
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        if self._round is not None:
+            await self._round
+        try:
+            await self._ledger.run(lambda: self._ledger.store.release(self._lease, self._ledger.process))
+        except StoreUnavailable:
+            _log.debug("lease {lease} is left to run out", lease=self._lease)
+
+    def _begin(self) -> None:
+        self._round = Deferred.fromCoroutine(self._guarded())
+
+    async def _guarded(self) -> None:
+        """One round; nothing that happens in it ends the polling."""
+        try:
+            await self.round()
+            self._failures = 0
+        except (AuthorityError, StoreUnavailable) as trouble:
+            self._failures += 1
+            _log.info("CA {ca}: {trouble}", ca=self._authority.id, trouble=str(trouble))
+        except Exception:
+            self._failures += 1
+            _log.failure("CA {ca}: a round of polling failed", ca=self._authority.id)
+        if self._running:
+            self._next = self._clock.callLater(self._pause(), self._begin)
+
+    def _pause(self) -> float:
+        if not self._failures:
+            return self._interval
+        longest = max(_LONGEST_BACKOFF, self._interval)
+        pause = min(longest, self._interval * 2 ** min(self._failures - 1, 10))
+        return float(pause * (0.5 + self._jitter() / 2))
+
+    async def round(self) -> None:
+        """Look after the rows of this CA, unless another process does.
+
+        :raises AuthorityError: the CA cannot say; nothing was changed that it did not say.
+        :raises StoreUnavailable: neither can the store.
+        """
+        ledger = self._ledger
+        await self._look_after_own()
+        now = ledger.now()
+        seconds = max(_SHORTEST_LEASE, self._interval * _LEASE_ROUNDS)
+        if not await ledger.run(lambda: ledger.store.lease(self._lease, ledger.process, now, seconds)):
+            return
+        for orphan in await ledger.run(lambda: ledger.store.orphans(now - DEAD)):
+            if orphan.application.ca_id == self._authority.id:
+                await ledger.happen(Event.LOST, orphan, absent_since=None)
+        open_rows = await ledger.run(lambda: ledger.store.in_states(self._authority.id, (State.PENDING, State.UNKNOWN)))
+        pending = [row for row in open_rows if row.state is State.PENDING]
+        unknown = [row for row in open_rows if row.state is State.UNKNOWN]
+        trouble = None
+        if pending:
+            try:
+                await self._follow(pending)
+            except AuthorityError as error:
+                trouble = error
+        if unknown:
+            try:
+                await self._reconciliation.round(unknown, frozenset(row.request_id or "" for row in pending))
+            except AuthorityError as error:
+                if pending and trouble is None:  # it has just answered: this is no reason to go slow
+                    _log.warn("CA {ca}: {trouble}", ca=self._authority.id, trouble=str(error))
+                else:
+                    trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
+    async def _look_after_own(self) -> None:
+        """Give up rows that were taken in this process's name and that nobody in it works on.
+
+        So it is when the store took the row and could not say so: no other process will ever take this one for dead.
+        """
+        ledger = self._ledger
+        for row in await ledger.run(lambda: ledger.store.in_states(self._authority.id, (State.SUBMITTING,))):
+            if row.process == ledger.process and row.id not in ledger.in_hand:
+                await ledger.happen(Event.LOST, row, absent_since=None)
+
+    async def _follow(self, rows: list[Enrollment]) -> None:
+        if not isinstance(self._authority, TracksRequests):
+            return
+        answer = await self._authority.still_pending(len(rows))
+        asked = [row for row in rows if row.request_id not in answer.ids]
+        if not answer.complete and asked:
+            # What is missing from a list cut short may be pending all the same. Ask after a few, all in turn.
+            asked = sorted(asked, key=lambda row: (row.id <= self._last_asked, row.id))[: PARALLEL * 4]
+            self._last_asked = asked[-1].id
+        results = await DeferredList([self._slots.run(self._ask_after, row) for row in asked], consumeErrors=True)
+        for _, result in results:
+            if isinstance(result, Failure):
+                result.raiseException()
+
+    def _ask_after(self, row: Enrollment) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._progress(row))
+
+    async def _progress(self, row: Enrollment) -> None:
+        if not isinstance(self._authority, TracksRequests):
+            return
+        try:
+            progress = await self._authority.progress(row.request_id or "")
+        except AuthorityError as trouble:
+            _log.info("enrollment {id}: {trouble}", id=row.id, trouble=str(trouble))
+            return
+        if isinstance(progress, Issued):
+            if carries_key(progress.certificate, row.application):
+                await self._ledger.happen(Event.GRANTED, row, **granted(progress))
+            else:
+                _log.error("enrollment {id}: request {request} is for another key", id=row.id, request=row.request_id)
+        elif isinstance(progress, Refused):
+            await self._ledger.happen(Event.REFUSED, row, **refused(progress))
+        elif isinstance(progress, Undecided):
+            _log.debug("enrollment {id}: {why}", id=row.id, why=progress.why)

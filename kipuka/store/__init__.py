@@ -1,0 +1,1 @@
+"""The store: rows that survive a kill -9, in SQLite or PostgreSQL."""

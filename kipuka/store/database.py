@@ -1,0 +1,88 @@
+"""A database as the store needs it: reads, one-transaction writes, and errors in one language."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+from kipuka.store.errors import StoreUnavailable
+
+SECONDS = 10
+"""How long one call may wait: for another writer, for a free connection, for the server."""
+
+
+class Database(ABC):
+    """SQLite or PostgreSQL. Thread-safe, blocking.
+
+    :param engine: made by the subclass; its pool bounds the connections.
+    """
+
+    insert: ClassVar[Callable[..., Any]]
+    """The dialect's INSERT, for its ON CONFLICT."""
+
+    def __init__(self, engine: Engine, reading: Engine, writing: Engine) -> None:
+        self._engine = engine
+        self._reading = reading
+        self._writing = writing
+        self._is_closed = False
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for one statement that changes nothing.
+
+        :raises StoreUnavailable: as always here.
+        """
+        with self._translated(), self._reading.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that sees what others have committed; durable when the block has been left.
+
+        :raises StoreUnavailable: as always here.
+        """
+        with self._translated(), self._turn(), self._writing.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the connections; there is nothing to be had afterwards."""
+        self._is_closed = True
+        self._engine.dispose()
+
+    @abstractmethod
+    def guard_upgrade(self, connection: Connection) -> None:
+        """Keep other processes from upgrading the tables until the transaction ends."""
+
+    @abstractmethod
+    def back_up(self, version: str) -> Path | None:
+        """Copy what is committed, before the tables are upgraded from this version; None if that is not our business.
+
+        :raises StoreUnavailable: no copy could be made.
+        """
+
+    @abstractmethod
+    def describe(self, trouble: str) -> str:
+        """A sentence for the operator about what the driver said."""
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed")
+        try:
+            yield
+        except IntegrityError:
+            raise  # a mistake of ours, not the weather
+        except DBAPIError as error:
+            raise StoreUnavailable(self.describe(" ".join(str(error.orig).split()))) from error
+        except NoConnectionFree as error:
+            raise StoreUnavailable(self.describe(f"no connection was free for {SECONDS} seconds")) from error

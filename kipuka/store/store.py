@@ -1,0 +1,284 @@
+"""The ledger's memory: what it asks of its database, in words of rows and states.
+
+Every method blocks and is safe to call from any thread. Each is one transaction: it has happened as a whole, on disk,
+when it returns, or not at all. Times are aware and come from the caller; nodes that share a PostgreSQL need clocks
+that agree to well under a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self, TypedDict, Unpack
+
+from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, or_, select, update
+
+from kipuka.store.database import Database
+from kipuka.store.errors import StoreUnavailable, UnusableDatabase
+from kipuka.store.opening import open_database
+from kipuka.store.rows import Application, Enrollment, State
+from kipuka.store.schema import IS_OPEN, enrollment, enrollments, leases, processes
+from kipuka.store.upgrade import bring_up_to_date
+
+__all__ = ["Changes", "Store", "StoreUnavailable", "UnusableDatabase"]
+
+_ROW = enrollments.c
+_LARGEST_ID = 2**63 - 1
+_AT_ONCE = 500
+_JOINS = 20
+_PAGE = 1000
+
+# The statements of every request are built once: SQLAlchemy takes longer to build one than SQLite to run it.
+_BY_ID = select(enrollments).where(_ROW.id == bindparam("row_id"))
+_OPEN_OF_KEY = select(enrollments).where(_ROW.key == bindparam("open_key"), IS_OPEN)
+_CHANGE = (
+    update(enrollments)
+    .where(_ROW.id == bindparam("row_id"), _ROW.state.in_(bindparam("expected", expanding=True)))
+    .returning(*enrollments.c)
+)
+_CHANGE_OF = _CHANGE.where(
+    _ROW.process.is_not_distinct_from(bindparam("of_process")),
+    _ROW.submitted.is_not_distinct_from(bindparam("of_submitted")),
+)
+
+
+class Changes(TypedDict, total=False):
+    """What a move may change besides the state; as in :class:`~kipuka.store.rows.Enrollment` and its application."""
+
+    ca_id: str
+    profile: str | None
+    process: str | None
+    submitted: datetime | None
+    absent_since: datetime | None
+    request_id: str | None
+    serial: str | None
+    certificate: bytes | None
+    reason: str | None
+    delivered: datetime | None
+
+
+_CHANGES = frozenset(Changes.__annotations__)
+
+
+class Store:
+    """The rows of the ledger, the leases of its work, and the signs of life of its processes.
+
+    All methods raise :class:`StoreUnavailable`.
+
+    :param copy: the copy of the database that was made before its tables were upgraded at this start.
+    """
+
+    def __init__(self, database: Database, copy: Path | None = None) -> None:
+        self._database = database
+        self.copy = copy
+        adding = database.insert(enrollments).on_conflict_do_nothing(index_elements=[_ROW.key], index_where=IS_OPEN)
+        self._add = adding.returning(*enrollments.c)
+
+    @classmethod
+    def open(cls, url: str, *, upgrade: bool = True, connections: int = 5) -> Self:
+        """Open a database, and make or upgrade its tables.
+
+        To be called in the process that uses it: connections do not survive a fork.
+
+        :param url: ``sqlite:///FILE`` or ``postgresql://...``.
+        :param upgrade: False: take the database only as it is; for commands beside the daemon.
+        :param connections: how many at most, which is how many calls can be under way at once.
+        :raises StoreUnavailable: it cannot be used at the moment.
+        :raises UnusableDatabase: it will not do; the text says what to do.
+        """
+        database = open_database(url, create=upgrade, connections=connections)
+        try:
+            return cls(database, bring_up_to_date(database, upgrade=upgrade))
+        except BaseException:
+            database.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database. Calls that come later raise StoreUnavailable."""
+        self._database.close()
+
+    # --- enrollments
+
+    def join(self, application: Application, now: datetime, replay_before: datetime) -> Enrollment:
+        """The open row of this key, or a new one in RECEIVED. However many ask at once, they get the same row.
+
+        :param replay_before: a row that was DELIVERED before this is closed, and a new one begins.
+        """
+        new = _columns(application) | {"state": State.RECEIVED, "created": now, "updated": now}
+        with self._database.write() as connection:
+            # Between two of these statements another may close or add one (PostgreSQL): then there is one to look at.
+            for _ in range(_JOINS):
+                row = _first(connection, _OPEN_OF_KEY, {"open_key": application.key})
+                if row is not None:
+                    if row.state is not State.DELIVERED or row.delivered is None or row.delivered >= replay_before:
+                        return row
+                    _change(connection, row.id, {row.state}, {"state": State.CLOSED, "updated": now})
+                row = _first(connection, self._add, new)
+                if row is not None:
+                    return row
+        raise StoreUnavailable(f"rows of one key came and went {_JOINS} times while one was being joined")
+
+    def get(self, id: int) -> Enrollment | None:  # noqa: A002 - what it is called everywhere
+        """The row of this number, unless there is none, or none any more."""
+        if not 0 < id <= _LARGEST_ID:
+            return None
+        with self._database.read() as connection:
+            return _first(connection, _BY_ID, {"row_id": id})
+
+    def move(
+        self,
+        id: int,  # noqa: A002
+        expected: Collection[State],
+        to: State,
+        now: datetime,
+        of: Enrollment | None = None,
+        **changes: Unpack[Changes],
+    ) -> Enrollment | None:
+        """Change a row if its state is one of those expected, and return it as it is then.
+
+        :param of: the row as the caller knows it: if it has been taken for another submission since, nothing changes.
+        :param changes: what else becomes of the row; what is not named stays.
+        :returns: None when there is no such row in such a state: somebody was faster.
+        :raises ValueError: a closed row would open again.
+        """
+        if unknown := changes.keys() - _CHANGES:
+            raise TypeError(f"a move cannot change {', '.join(sorted(unknown))}")
+        if State.CLOSED in expected and to is not State.CLOSED:
+            raise ValueError("a closed row stays closed")
+        with self._database.write() as connection:
+            return _change(connection, id, expected, {"state": to, "updated": now, **changes}, of)
+
+    def changed(self, since: datetime) -> list[Enrollment]:
+        """The rows that changed at or after this time, in that order.
+
+        A change becomes visible a little after its time (its transaction has to end, and clocks differ), so whoever
+        asks again and again asks for some seconds more than have passed.
+        """
+        return self._rows(select(enrollments).where(_ROW.updated >= since).order_by(_ROW.updated, _ROW.id))
+
+    def in_states(self, ca_id: str, states: Collection[State]) -> list[Enrollment]:
+        """The rows of a CA that are in one of these states, oldest first."""
+        query = select(enrollments).where(_ROW.ca_id == ca_id, _ROW.state.in_(states))
+        return self._rows(query.order_by(_ROW.id))
+
+    def of_key(self, ca_id: str, public_key: str) -> list[Enrollment]:
+        """The rows of a CA, open or not, in which this public key was asked to be certified, oldest first."""
+        query = select(enrollments).where(_ROW.public_key == public_key, _ROW.ca_id == ca_id)
+        return self._rows(query.order_by(_ROW.id))
+
+    def page(
+        self,
+        *,
+        states: Collection[State] | None = None,
+        ca_id: str | None = None,
+        label: str | None = None,
+        caller: str | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[Enrollment]:
+        """Rows for people, newest first.
+
+        :param caller: a part of the caller's name, in upper or lower case.
+        :param before: the cursor: the id of the last row of the page before this one.
+        :param limit: how many at most, 1 to 1000.
+        """
+        query = select(enrollments).order_by(_ROW.id.desc()).limit(max(1, min(limit, _PAGE)))
+        if states is not None:
+            query = query.where(_ROW.state.in_(states))
+        if ca_id is not None:
+            query = query.where(_ROW.ca_id == ca_id)
+        if label is not None:
+            query = query.where(_ROW.label == label)
+        if caller is not None:
+            query = query.where(_ROW.caller.icontains(caller, autoescape=True))
+        if before is not None:
+            query = query.where(_ROW.id < min(before, _LARGEST_ID))
+        return self._rows(query)
+
+    def counts(self) -> dict[State, int]:
+        """How many rows there are in each state, those with none included."""
+        with self._database.read() as connection:
+            found = connection.execute(select(_ROW.state, func.count()).group_by(_ROW.state)).all()
+        return dict.fromkeys(State, 0) | {state: number for state, number in found}  # noqa: C416 - rows, not tuples
+
+    def retire(self, now: datetime, delivered_before: datetime, untouched_before: datetime) -> int:
+        """Close rows that are over without having been told so, and return how many they were.
+
+        Those are the ones that were delivered before a time and not asked for again, and the ones that came to nothing
+        (RECEIVED, REJECTED) and that nobody has asked for since another. A few hundred at once: call it until it
+        returns 0.
+        """
+        is_over = or_(
+            and_(_ROW.state == State.DELIVERED, _ROW.delivered < delivered_before),
+            and_(_ROW.state.in_((State.RECEIVED, State.REJECTED)), _ROW.updated < untouched_before),
+        )
+        some = select(_ROW.id).where(is_over).limit(_AT_ONCE).scalar_subquery()
+        closing = update(enrollments).where(_ROW.id.in_(some), is_over).values(state=State.CLOSED, updated=now)
+        with self._database.write() as connection:
+            return connection.execute(closing).rowcount
+
+    def clean(self, closed_before: datetime) -> int:
+        """Delete rows that were closed before this time, and return how many they were.
+
+        A few hundred at once, so that enrollments need not wait for the whole of it: call it until it returns 0.
+        """
+        is_old = and_(_ROW.state == State.CLOSED, _ROW.updated < closed_before)
+        some = select(_ROW.id).where(is_old).limit(_AT_ONCE).scalar_subquery()
+        with self._database.write() as connection:
+            connection.execute(delete(processes).where(processes.c.seen < closed_before))
+            return connection.execute(delete(enrollments).where(_ROW.id.in_(some), is_old)).rowcount
+
+    # --- processes
+
+    def lease(self, name: str, holder: str, now: datetime, seconds: float) -> bool:
+        """Take or renew a lease; False when another has it and it has not run out."""
+        new = {"holder": holder, "until": now + timedelta(seconds=seconds)}
+        taking = self._database.insert(leases).values(name=name, **new)
+        is_free = or_(leases.c.holder == holder, leases.c.until <= now)
+        taking = taking.on_conflict_do_update(index_elements=[leases.c.name], set_=new, where=is_free)
+        with self._database.write() as connection:
+            return connection.execute(taking.returning(leases.c.name)).first() is not None
+
+    def release(self, name: str, holder: str) -> None:
+        """Give a lease back, if it is this holder's."""
+        with self._database.write() as connection:
+            connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
+
+    def beat(self, process: str, now: datetime) -> None:
+        """Write down that a process is alive."""
+        beating = self._database.insert(processes).values(id=process, seen=now)
+        with self._database.write() as connection:
+            connection.execute(beating.on_conflict_do_update(index_elements=[processes.c.id], set_={"seen": now}))
+
+    def orphans(self, dead_before: datetime) -> list[Enrollment]:
+        """The rows in SUBMITTING whose process has given no sign of life at or after this time, oldest first."""
+        alive = select(processes.c.id).where(processes.c.id == _ROW.process, processes.c.seen >= dead_before)
+        query = select(enrollments).where(_ROW.state == State.SUBMITTING, ~alive.exists())
+        return self._rows(query.order_by(_ROW.id))
+
+    def _rows(self, query: Select[Any]) -> list[Enrollment]:
+        with self._database.read() as connection:
+            return [enrollment(row) for row in connection.execute(query).mappings()]
+
+
+def _first(connection: Connection, statement: Executable, parameters: dict[str, Any]) -> Enrollment | None:
+    row = connection.execute(statement, parameters).mappings().first()
+    return None if row is None else enrollment(row)
+
+
+def _change(
+    connection: Connection,
+    row_id: int,
+    expected: Collection[State],
+    values: dict[str, Any],
+    of: Enrollment | None = None,
+) -> Enrollment | None:
+    parameters = {"row_id": row_id, "expected": list(expected), **values}
+    if of is None:
+        return _first(connection, _CHANGE, parameters)
+    return _first(connection, _CHANGE_OF, {**parameters, "of_process": of.process, "of_submitted": of.submitted})
+
+
+def _columns(application: Application) -> dict[str, Any]:
+    return {name: getattr(application, name) for name in Application.__dataclass_fields__}

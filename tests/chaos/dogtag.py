@@ -1,0 +1,115 @@
+"""The lab's Dogtag as the harness sees it, past kipuka and past the proxies: as agent, over its REST interface."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import ssl
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from tests.dogtag.conftest import Lab, read_lab
+
+_TIMEOUT = 20
+_PAGE = 200
+_MOST_PENDING = 100_000
+
+
+def lab() -> Lab:
+    """Return the lab that was brought up on this machine.
+
+    :raises SystemExit: there is none.
+    """
+    root = os.environ.get("DOGTAG_LAB_ROOT", "/srv/dogtag")
+    export = Path(os.environ.get("DOGTAG_LAB_EXPORT") or f"{root}/export")
+    try:
+        return read_lab(export)
+    except (OSError, KeyError):
+        raise SystemExit(f"No Dogtag lab in {export}. Bring it up: tests/dogtag/lab/lab up (as root).") from None
+
+
+class RefusedError(Exception):
+    """Dogtag answered with an error."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status} {text[:200]}")
+        self.status = status
+
+
+class Dogtag:
+    """One agent's session. Not for several threads. Calls raise OSError, HTTPException or :class:`RefusedError`."""
+
+    def __init__(self, lab: Lab) -> None:
+        url = urlsplit(lab.url)
+        self.address = (url.hostname or "", url.port or 443)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(lab.ca_chain)
+        context.load_cert_chain(lab.agent.certificate, lab.agent.key)
+        self._context = context
+        self._connection: http.client.HTTPSConnection | None = None
+        self._cookie: str | None = None
+
+    def pending(self) -> list[int]:
+        """Return the ids of all requests that wait for an agent. Without maxResults Dogtag stops silently at 100."""
+        path = f"/ca/rest/agent/certrequests?requestState=pending&maxResults={_MOST_PENDING}"
+        return [int(each["requestURL"].rpartition("/")[2]) for each in self._call("GET", path)["entries"]]
+
+    def review(self, request: int) -> dict[str, Any]:
+        """Return the request's document, with the nonce that a decision needs."""
+        document: dict[str, Any] = self._call("GET", f"/ca/rest/agent/certrequests/{request}")
+        return document
+
+    def decide(self, document: dict[str, Any], decision: str) -> None:
+        """Approve, reject or cancel a reviewed request."""
+        self._call("POST", f"/ca/rest/agent/certrequests/{document['requestId']}/{decision}", document)
+
+    def certificates(self, name: str) -> list[x509.Certificate]:
+        """Return every certificate whose common name contains that text."""
+        serials: list[str] = []
+        wanted = {"subjectInUse": True, "commonName": name, "matchExactly": False}
+        while True:
+            page = self._call("POST", f"/ca/rest/certs/search?start={len(serials)}&size={_PAGE}", wanted)["entries"]
+            serials += [each["id"] for each in page]
+            if not page:
+                break
+        if len(set(serials)) != len(serials):
+            raise RuntimeError("Dogtag's pages overlap: certificates were issued during the search.")
+        return [self.certificate(each) for each in serials]
+
+    def certificate(self, serial: str) -> x509.Certificate:
+        """Return one certificate; the serial number is hex with 0x."""
+        return x509.load_pem_x509_certificate(self._call("GET", f"/ca/rest/certs/{serial}")["Encoded"].encode())
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        headers = {"Accept": "application/json"}
+        if self._cookie is not None:
+            headers["Cookie"] = self._cookie
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        connection = self._connection or http.client.HTTPSConnection(
+            *self.address, timeout=_TIMEOUT, context=self._context
+        )
+        self._connection = None  # kept only when the answer was read to its end
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            data = answer.read()
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection  # http.client opens it again when Dogtag has said "Connection: close"
+        if session := re.match(r"JSESSIONID=[^;]+", answer.headers.get("Set-Cookie", "")):
+            self._cookie = session[0]
+        if answer.status not in {200, 204}:
+            raise RefusedError(answer.status, data.decode(errors="replace"))
+        return json.loads(data) if data else None

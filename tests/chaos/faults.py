@@ -1,0 +1,106 @@
+"""Kills kipuka and Dogtag with -9 when their time has come, and starts them again."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from tests.chaos.journal import Journal, Progress
+from tests.chaos.schedule import Kill, Victim
+from tests.support.daemon import ROOT, Daemon
+
+LAB = ROOT / "tests/dogtag/lab/lab"
+_LAB_TIMEOUT = 180
+
+
+class Faults:
+    """Two threads, so that kipuka is killed while Dogtag is down, too.
+
+    :param quiet: see :class:`tests.chaos.approver.Approver`.
+    """
+
+    def __init__(
+        self, kills: Sequence[Kill], daemon: Daemon, quiet: threading.Lock, progress: Progress, journal: Journal
+    ) -> None:
+        self._daemon = daemon
+        self._quiet = quiet
+        self._progress = progress
+        self._journal = journal
+        self.done: Counter[Victim] = Counter()
+        mine = [each for each in kills if each.victim is Victim.KIPUKA]
+        theirs = [each for each in kills if each.victim is not Victim.KIPUKA]
+        self._threads = [
+            threading.Thread(target=self._run, args=(part, kill), name=f"kill-{name}", daemon=True)
+            for name, part, kill in (("kipuka", mine, self._kill_kipuka), ("dogtag", theirs, self._kill_dogtag))
+        ]
+
+    def start(self) -> None:
+        """Begin to wait for the first moments."""
+        for each in self._threads:
+            each.start()
+
+    def join(self) -> None:
+        """Return when the last victim is up again. The run must be over."""
+        for each in self._threads:
+            each.join()
+
+    def _run(self, kills: Sequence[Kill], kill: Callable[[Kill], None]) -> None:
+        try:
+            for each in kills:
+                if not self._progress.wait_for(each.after) or not self._progress.pause(each.delay):
+                    return
+                kill(each)
+        except (AssertionError, OSError, subprocess.SubprocessError) as failure:
+            self._progress.stop(f"a killed process did not come back: {failure}")
+
+    def _kill_kipuka(self, plan: Kill) -> None:
+        self._end_kipuka()
+        time.sleep(plan.down)
+        self._daemon.spawn()
+        if plan.again is not None:
+            time.sleep(plan.again)
+            self._end_kipuka()
+            self._daemon.spawn()
+        self._daemon.wait_until_ready()
+        self._journal.note("kipuka", "serves again", loud=True)
+
+    def _end_kipuka(self) -> None:
+        code = self._daemon.process.poll()
+        if code is not None:
+            raise AssertionError(f"kipuka had ended by itself with code {code}:\n{self._daemon.log_tail()}")
+        self._daemon.process.kill()
+        self._daemon.process.wait()
+        self.done[Victim.KIPUKA] += 1
+        self._journal.note("kipuka", f"killed ({self._progress.ended} operations have ended)", loud=True)
+
+    def _kill_dogtag(self, plan: Kill) -> None:
+        victim = plan.victim.value
+        with self._quiet:
+            _lab("kill9", victim)
+        self.done[plan.victim] += 1
+        self._journal.note(victim, f"killed ({self._progress.ended} operations have ended)", loud=True)
+        time.sleep(plan.down)
+        start_dogtag()
+        self._journal.note(victim, "serves again", loud=True)
+
+
+def start_dogtag() -> None:
+    """Start what is down of the lab.
+
+    :raises OSError: it does not come up.
+    """
+    try:
+        _lab("start")
+    except OSError:  # the killed one was not quite gone
+        _lab("start")
+
+
+def _lab(*arguments: str) -> None:
+    done = subprocess.run([LAB, *arguments], capture_output=True, text=True, timeout=_LAB_TIMEOUT, check=False)
+    if done.returncode != 0:
+        raise OSError(
+            f"lab {' '.join(arguments)} failed with code {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}"
+        )

@@ -1,0 +1,172 @@
+"""Tables are made, upgraded after a copy, never downgraded, and never left half way."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from kipuka.store.opening import open_database
+from kipuka.store.rows import Enrollment
+from kipuka.store.schema import metadata
+from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
+from kipuka.store.upgrade import SCRIPTS, VERSION_TABLE, bring_up_to_date
+from tests.unit.store.places import NOW, Place, SqlitePlace, application, tables
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+revision = "9999"
+down_revision = "{last}"
+def upgrade():
+    op.create_table("more", sa.Column("id", sa.Integer, primary_key=True))
+    op.add_column("leases", sa.Column("note", sa.Text))
+    {end}
+"""
+
+
+def history(folder: Path, end: str = "") -> Path:
+    """The history of a kipuka to come: ours and one more version."""
+    scripts = folder / "100% new"
+    shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    last = max(path.stem.split("_")[1] for path in (scripts / "versions").glob("rev_*.py"))
+    (scripts / "versions" / "rev_9999_next.py").write_text(NEXT.format(last=last, end=end))
+    return scripts
+
+
+def upgrade(place: Place, scripts: Path) -> Path | None:
+    database = open_database(place.url, create=False, connections=2)
+    try:
+        return bring_up_to_date(database, scripts=scripts)
+    finally:
+        database.close()
+
+
+@pytest.fixture
+def row(place: Place) -> Enrollment:
+    """A row in a database of today."""
+    store = place.open()
+    row = store.join(application(), NOW, NOW)
+    store.close()
+    return row
+
+
+def test_the_history_leads_to_the_tables_of_the_code(place: Place, store: Store) -> None:
+    with store._database.read() as connection:
+        options = {"version_table": VERSION_TABLE, "compare_type": True}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+    # What the comparison does not see:
+    index = "SELECT {} FROM {} WHERE {} = 'enrollments_open_key'"
+    if isinstance(place, SqlitePlace):
+        made = place.sql(index.format("sql", "sqlite_master", "name"))
+        assert "AUTOINCREMENT" in place.sql("SELECT sql FROM sqlite_master WHERE name = 'enrollments'")
+    else:
+        made = place.sql(index.format("indexdef", "pg_indexes", "indexname"))
+    assert "UNIQUE" in made
+    assert "state <> 'closed'" in made
+
+
+def test_a_second_start_changes_nothing(place: Place, row: Enrollment) -> None:
+    store = place.open()
+    assert store.get(row.id) == row
+    assert store.copy is None
+
+
+def test_upgrade(place: Place, row: Enrollment, tmp_path: Path) -> None:
+    copy = upgrade(place, history(tmp_path))
+    assert place.sql("SELECT subject FROM enrollments") == row.application.subject
+    assert "more" in tables(place.url)
+    assert place.sql(f"SELECT version_num FROM {VERSION_TABLE}") == "9999"
+    assert upgrade(place, tmp_path / "100% new") is None
+    if not isinstance(place, SqlitePlace):
+        assert copy is None
+        return
+    assert copy == place.path.with_name("kipuka.db.schema-0001")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert sorted(each.name for each in tmp_path.glob("kipuka.db*")) == ["kipuka.db", "kipuka.db.schema-0001"]
+    # The copy is what an operator goes back to.
+    store = Store.open(f"sqlite:///{copy}", upgrade=False)
+    assert store.get(row.id) == row
+    store.close()
+
+
+def test_copies_do_not_replace_each_other(tmp_path: Path) -> None:
+    place, scripts = SqlitePlace(tmp_path / "kipuka.db"), history(tmp_path)
+    place.open().close()
+    for expected in ("kipuka.db.schema-0001", "kipuka.db.schema-0001.2", "kipuka.db.schema-0001.3"):
+        copy = upgrade(place, scripts)
+        assert copy is not None
+        assert copy.name == expected
+        shutil.copy(copy, place.path)
+
+
+def test_what_stands_in_the_wal_is_copied_too(tmp_path: Path) -> None:
+    place = SqlitePlace(tmp_path / "kipuka.db")
+    store = place.open()  # stays open: nothing is moved out of the WAL
+    row = store.join(application(), NOW, NOW)
+    copy = upgrade(place, history(tmp_path))
+    store.close()
+    with closing(sqlite3.connect(str(copy))) as connection:
+        assert connection.execute("SELECT id FROM enrollments").fetchall() == [(row.id,)]
+
+
+def test_no_upgrade_without_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, scripts = SqlitePlace(tmp_path / "kipuka.db"), history(tmp_path)
+    place.open().close()
+
+    def full(path: Path, *_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(StoreUnavailable, match=r"so its tables were not upgraded: .*No space left on device"):
+        upgrade(place, scripts)
+    monkeypatch.undo()
+    assert [each.name for each in tmp_path.glob("kipuka.db*")] == ["kipuka.db"]
+    place.open().close()
+
+
+def test_failed_upgrade_leaves_all_as_it_was(place: Place, row: Enrollment, tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        upgrade(place, history(tmp_path, "1 / 0"))
+    assert "more" not in tables(place.url)
+    assert place.open().get(row.id) == row
+
+
+def test_newer_database_is_refused(place: Place, row: Enrollment, tmp_path: Path) -> None:
+    upgrade(place, history(tmp_path))
+    for is_allowed in (True, False):
+        with pytest.raises(UnusableDatabase, match="have version 9999 and this kipuka knows none after 0001: run the "):
+            Store.open(place.url, upgrade=is_allowed)
+    assert place.sql("SELECT subject FROM enrollments") == row.application.subject
+
+
+def test_command_beside_the_daemon_upgrades_nothing(place: Place, row: Enrollment, tmp_path: Path) -> None:
+    database = open_database(place.url, create=False, connections=1)
+    with pytest.raises(UnusableDatabase, match="have version 0001 and this kipuka needs 9999; start the daemon"):
+        bring_up_to_date(database, upgrade=False, scripts=history(tmp_path))
+    database.close()
+    store = Store.open(place.url, upgrade=False)
+    assert store.get(row.id) == row
+    store.close()
+
+
+def test_command_beside_the_daemon_makes_nothing(place: Place) -> None:
+    with pytest.raises(UnusableDatabase, match=r"the daemon makes it when it starts|have version none"):
+        Store.open(place.url, upgrade=False)
+    if isinstance(place, SqlitePlace):
+        assert not place.path.exists()
+    else:
+        assert tables(place.url) == set()
+
+
+def test_tables_of_somebody_else(place: Place) -> None:
+    if isinstance(place, SqlitePlace):
+        place.path.touch()
+    place.sql("CREATE TABLE leases (tenant text)")
+    with pytest.raises(UnusableDatabase, match="has a table leases that kipuka did not make"):
+        place.open()
