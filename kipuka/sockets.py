@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 
-from kipuka.config.listen import ListenAddress, SystemdSocket, TcpAddress
+from kipuka.config.model.listen import ListenAddress, SystemdSocket, TcpAddress
 
 _FIRST_SYSTEMD_DESCRIPTOR = 3
 _BACKLOG = 1024

@@ -7,10 +7,10 @@ from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
 
-from kipuka.config.ca import TYPES, type_of
 from kipuka.config.faults import Fault, path_of
-from kipuka.config.fields import Section, found
 from kipuka.config.model import Config
+from kipuka.config.model.ca import TYPES, type_of
+from kipuka.config.model.fields import Section, found
 from kipuka.config.relations import did_you_mean
 
 Steps = tuple[str | int, ...]

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from kipuka.config import not_built, relations
 from kipuka.config.explain import explain
 from kipuka.config.faults import ConfigFaults, Fault
-from kipuka.config.fields import DIRECTORY
 from kipuka.config.model import Config
+from kipuka.config.model.fields import DIRECTORY
 
 __all__ = ["ConfigFaults", "Fault", "build", "load", "parse"]
 

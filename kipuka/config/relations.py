@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from kipuka.config.ca import type_of
-from kipuka.config.est import DEFAULT_AUTH
 from kipuka.config.faults import Fault, path_of
+from kipuka.config.model.ca import type_of
+from kipuka.config.model.est import DEFAULT_AUTH
 
 Table = dict[str, Any]
 

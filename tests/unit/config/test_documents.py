@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from kipuka.config.ca import TYPES
 from kipuka.config.explain import _sections
-from kipuka.config.fields import Section
 from kipuka.config.load import ConfigFaults, build, load, parse
 from kipuka.config.model import Config
+from kipuka.config.model.ca import TYPES
+from kipuka.config.model.fields import Section
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = ROOT / "docs" / "configuration.md"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kipuka.authority.dogtag.paths import Operation, Paths
-from kipuka.config.ca import OPERATIONS
 from kipuka.config.load import parse
+from kipuka.config.model.ca import OPERATIONS
 from tests.unit.config.texts import DOGTAG_CA, FILE_CA, HERE, MINIMAL, TLS, USERS, faults, label
 
 EST_OPERATIONS = ["cacerts", "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen", "csrattrs"]

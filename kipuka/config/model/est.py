@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
-from kipuka.config.fields import (
+from kipuka.config.model.fields import (
     AsTuple,
     Distinct,
     Duration,

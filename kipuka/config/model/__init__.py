@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from kipuka.config.ca import Ca, DogtagCa, FileCa, HsmCa
-from kipuka.config.est import DEFAULT_AUTH, Auth, Cmc, Est, Label
-from kipuka.config.fields import (
+from kipuka.config.model.ca import Ca, DogtagCa, FileCa, HsmCa
+from kipuka.config.model.est import DEFAULT_AUTH, Auth, Cmc, Est, Label
+from kipuka.config.model.fields import (
     AsTuple,
     DatabaseUrl,
     Distinct,
@@ -26,7 +26,7 @@ from kipuka.config.fields import (
     Size,
     Text,
 )
-from kipuka.config.listen import ListenAddress, SystemdSocket, TcpAddress
+from kipuka.config.model.listen import ListenAddress, SystemdSocket, TcpAddress
 
 __all__ = [
     "DEFAULT_AUTH",

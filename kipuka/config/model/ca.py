@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from kipuka.config.fields import (
+from kipuka.config.model.fields import (
     BaseUrl,
     Duration,
     FilePath,

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo
 
-from kipuka.config import listen
+from kipuka.config.model import listen
 from kipuka.config.secret import HOW_TO_NAME, Secret
 
 T = TypeVar("T")
