@@ -29,7 +29,7 @@ _log = Logger("kipuka.ledger")
 
 _LOCAL_POLL = 5
 _CONNECTIONS = 5
-_SETTLE_TIMES, _SETTLE_AT_LEAST = 2, 20
+_SETTLE_TIMES, _SETTLE_AT_LEAST = 2, 5
 """How long look-ups must find nothing: so many times the CA's time limit, and so many seconds however short that is.
 No request takes that long at a CA."""
 
