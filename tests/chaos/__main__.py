@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--count", type=_positive, default=500, help="enrollments (%(default)s)")
     parser.add_argument("--seed", type=int, help="repeats the schedule of an earlier run")
     parser.add_argument("--clients", type=_positive, default=16, help="at a time (%(default)s)")
-    parser.add_argument("--limit", type=float, default=600, help="seconds until a client gives up (%(default)s)")
+    parser.add_argument("--limit", type=float, default=1800, help="seconds until a client gives up (%(default)s)")
     for victim in schedule.Victim:
         parser.add_argument(f"--{victim.value}-kills", type=int, metavar="N", help="instead of what COUNT suggests")
     parser.add_argument("--no-cuts", action="store_true", help="let all connections pass")

@@ -35,7 +35,7 @@ class Options:
     """Where configuration, store, logs and journal go; must exist and be empty."""
     clients: int = 16
     """Threads."""
-    limit: float = 600
+    limit: float = 1800
     """After which a client gives up a request."""
     ledger: bool = True
     cuts: bool = True
