@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from kipuka.authority.dogtag import DogtagAuthority
-from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.client import BODY_LIMIT, Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import EnrollmentRequest, Issued, Pending
 from kipuka.errors import AuthorityError, Kind
@@ -35,13 +36,13 @@ class CountingClient(Client):
         super().__init__(*args, **options)
         self.calls: list[str] = []
 
-    async def get(self, path: str) -> Answer:
+    async def get(self, path: str, limit: int = BODY_LIMIT) -> Answer:
         self.calls.append(f"GET {path}")
-        return await super().get(path)
+        return await super().get(path, limit)
 
-    async def post(self, path: str, body: bytes) -> Answer:
+    async def post(self, path: str, body: bytes, send_before: float = math.inf) -> Answer:
         self.calls.append(f"POST {path}")
-        return await super().post(path, body)
+        return await super().post(path, body, send_before)
 
 
 @implementer(IPolicyForHTTPS, IOpenSSLClientConnectionCreator)
