@@ -20,6 +20,7 @@ from tests.chaos.journal import Journal, Progress
 from tests.chaos.schedule import Plan, Renewal, Schedule
 from tests.chaos.site import AUTO, MANUAL, Site
 from tests.support import pki
+from tests.support.est_device import dial
 
 _PATIENCE = 30.0
 
@@ -123,8 +124,9 @@ class Device:
     def _send(self, operation: str, request: bytes, credential: _Credential, patience: float) -> _Answer | None:
         """Make one attempt over a TLS connection of its own; None: there was no complete answer."""
         started = time.monotonic()
-        connection = http.client.HTTPSConnection("localhost", self._port, timeout=patience, context=credential.context)
+        connection = http.client.HTTPSConnection("localhost", self._port, timeout=patience)
         try:
+            connection.sock = dial(credential.context, self._port, patience)
             body = base64.encodebytes(request)
             headers = {"Content-Type": "application/pkcs10", **credential.headers}
             connection.request("POST", self._path + operation, body, headers)

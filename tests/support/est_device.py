@@ -139,8 +139,22 @@ class Device:
         return head.encode("ascii") + body
 
     def _connect(self) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", self._port), timeout=_PATIENCE)
-        return self._context.wrap_socket(plain, server_hostname="localhost")
+        return dial(self._context, self._port, _PATIENCE)
+
+
+def dial(context: ssl.SSLContext, port: int, timeout: float) -> ssl.SSLSocket:
+    """Connect to a port of this machine.
+
+    The socket is wrapped before it is connected: ssl leaks one that is reset before it can be wrapped.
+    """
+    connection = context.wrap_socket(socket.socket(), server_hostname="localhost")
+    try:
+        connection.settimeout(timeout)
+        connection.connect(("127.0.0.1", port))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _read(connection: ssl.SSLSocket, enough: Callable[[bytes], bool]) -> bytes:
