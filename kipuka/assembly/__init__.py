@@ -29,6 +29,7 @@ from kipuka.web.limits import ConnectionLimit, Limits
 from kipuka.web.routing import Gate
 from kipuka.web.session import client_address
 from kipuka.web.site import EstSite
+from kipuka.web.tree import Tree
 
 Ask = Callable[[str], str]
 
@@ -60,7 +61,8 @@ def assemble(
     gate = Gate(labels(config, office.registration, users), passwords, config.est.retry_after, audit.to_log)
     server = config.server
     limits = Limits(server.max_body_size, server.header_timeout, server.body_timeout, server.idle_timeout)
-    site = EstSite(EstOperations(gate, config.est.retry_after).resource(), reactor, limits, _log_access)
+    est = EstOperations(gate, config.est.retry_after).resource()
+    site = EstSite(Tree(est, {}), reactor, limits, _log_access)
     secured = TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=reactor)
     limited = ConnectionLimit(secured, server.max_connections, server.max_connections_per_address)
     sockets = open_all(server.listen, environ)
