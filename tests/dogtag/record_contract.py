@@ -52,6 +52,9 @@ class Noting(Client):
         self._credential = credential
         self._test = test
 
+    def in_session_of_its_own(self) -> Client:
+        return Noting(self._real.in_session_of_its_own(), self._credential, self._test)
+
     async def get(self, path: str) -> Answer:
         return self._note("GET", path, b"", await self._real.get(path))
 

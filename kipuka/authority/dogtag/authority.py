@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from cryptography import x509
@@ -16,9 +14,11 @@ from twisted.web.iweb import IPolicyForHTTPS
 
 from kipuka.authority.dogtag import outcome, wire
 from kipuka.authority.dogtag.cached import Cached
+from kipuka.authority.dogtag.calls import Calls
 from kipuka.authority.dogtag.client import Client
 from kipuka.authority.dogtag.lookup import Lookup
 from kipuka.authority.dogtag.paths import Operation, Paths
+from kipuka.authority.dogtag.revocation import Revocation
 from kipuka.authority.dogtag.tracking import Tracking
 from kipuka.authority.interface import (
     CertificateStatus,
@@ -30,6 +30,7 @@ from kipuka.authority.interface import (
     PendingRequests,
     Progress,
 )
+from kipuka.authority.revoking import Reason, Revoked, Standing
 from kipuka.errors import AuthorityError, Kind
 
 BODY_LIMIT = 18 * 1024
@@ -73,11 +74,13 @@ class DogtagAuthority:
         self._client = client
         self._profile = profile
         self._clock = clock
-        self._paths = paths or Paths()
+        paths = paths or Paths()
+        self._call = Calls(client, paths)
         self._chain = Cached(self._fetch_chain, clock, cache_ttl)
         self._templates: dict[str, Cached[wire.Template]] = {}
         self._tracking = Tracking(self._call)
         self._lookup = Lookup(self._call, clock)
+        self._revocation = Revocation(Calls(client.in_session_of_its_own(), paths))
 
     @classmethod
     def open(
@@ -175,6 +178,20 @@ class DogtagAuthority:
         """
         return await self._lookup.find(public_key, subject, since, known)
 
+    async def owns(self, serial: int) -> Standing | None:
+        """Say how a certificate stands; see :meth:`kipuka.authority.dogtag.revocation.Revocation.owns`.
+
+        :raises AuthorityError: the CA cannot say now.
+        """
+        return await self._revocation.owns(serial)
+
+    async def revoke(self, serial: int, reason: Reason) -> Revoked:
+        """Withdraw a certificate; see :meth:`kipuka.authority.dogtag.revocation.Revocation.revoke`.
+
+        :raises AuthorityError: there is none, this cannot be done to it, or the CA is in trouble.
+        """
+        return await self._revocation.revoke(serial, reason)
+
     async def close(self) -> None:
         """Close the idle connections."""
         await self._client.close()
@@ -235,33 +252,6 @@ class DogtagAuthority:
             raise outcome.error(Kind.BAD_ANSWER, f"certificate {certificate_id:#x} does not carry the CSR's public key")
         self._lookup.note(certificate)
         return Issued(certificate)
-
-    async def _call(
-        self,
-        operation: Operation,
-        value: str = "",
-        body: bytes | None = None,
-        *,
-        query: str = "",
-        limit: int | None = None,
-        send_before: float = math.inf,
-    ) -> wire.Answer:
-        """Try the candidate paths in order; only "nothing listens there" leads to the next, also for a POST."""
-        answer = None
-        get = self._client.get if limit is None else partial(self._client.get, limit=limit)
-        for position, path in enumerate(self._paths.candidates(operation, value)):
-            path += query
-            if body is None:
-                answer = await get(path)
-            elif operation is Operation.SEARCH:
-                answer = await self._client.search(path, body)
-            else:
-                answer = await self._client.post(path, body, send_before)
-            if not outcome.no_such_path(answer):
-                self._paths.answered(operation, position)
-                return answer
-        assert answer is not None  # noqa: S101 - every operation has a candidate
-        return answer
 
 
 def _filled(template: wire.Template, request: EnrollmentRequest) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from copy import copy
 from http.cookiejar import CookieJar
 from typing import Any, cast
 
@@ -64,6 +65,7 @@ class Client:
         close: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._url = url.rstrip("/")
+        self._connections = agent
         self._agent = CookieAgent(agent, CookieJar())
         self._clock = clock
         self._timeout = timeout
@@ -87,6 +89,15 @@ class Client:
             await pool.closeCachedConnections()
 
         return cls(url, agent, reactor, timeout=timeout, max_connections=max_connections, close=close)
+
+    def in_session_of_its_own(self) -> Client:
+        """Return a client over the same connections and under the same limits, with cookies of its own.
+
+        What Dogtag gives to a session (100 nonces at most, one for each thing) is then nobody else's.
+        """
+        other = copy(self)
+        other._agent = CookieAgent(self._connections, CookieJar())  # noqa: SLF001 - one of the same
+        return other
 
     async def get(self, path: str, limit: int = BODY_LIMIT) -> Answer:
         """Fetch. Sent a second time when a kept connection turns out to be dead: a GET does no harm twice.

@@ -30,6 +30,12 @@ class Operation(Enum):
     """One certificate by serial number; ``{id}`` stands for it."""
     SEARCH = "search"
     """Search of certificates; kipuka adds a query."""
+    CERTIFICATE_REVIEW = "certificate-review"
+    """One certificate as an agent sees it, with a nonce; ``{id}`` stands for its serial number."""
+    REVOKE = "revoke"
+    """Revocation; ``{id}`` stands for the serial number."""
+    UNREVOKE = "unrevoke"
+    """Release from hold; ``{id}`` stands for the serial number."""
 
 
 V1: Mapping[Operation, tuple[str, ...]] = {
@@ -41,6 +47,9 @@ V1: Mapping[Operation, tuple[str, ...]] = {
     Operation.REVIEW: ("/ca/rest/agent/certrequests/{id}", "/ca/v1/agent/certrequests/{id}"),
     Operation.CERTIFICATE: ("/ca/rest/certs/{id}", "/ca/v1/certs/{id}"),
     Operation.SEARCH: ("/ca/rest/certs/search", "/ca/v1/certs/search"),
+    Operation.CERTIFICATE_REVIEW: ("/ca/rest/agent/certs/{id}", "/ca/v1/agent/certs/{id}"),
+    Operation.REVOKE: ("/ca/rest/agent/certs/{id}/revoke", "/ca/v1/agent/certs/{id}/revoke"),
+    Operation.UNREVOKE: ("/ca/rest/agent/certs/{id}/unrevoke", "/ca/v1/agent/certs/{id}/unrevoke"),
 }
 """The API of 10.x, still served by 11.x."""
 
@@ -49,6 +58,9 @@ _PLACEHOLDERS = {
     Operation.REQUEST: "{id}",
     Operation.REVIEW: "{id}",
     Operation.CERTIFICATE: "{id}",
+    Operation.CERTIFICATE_REVIEW: "{id}",
+    Operation.REVOKE: "{id}",
+    Operation.UNREVOKE: "{id}",
 }
 
 

@@ -64,6 +64,9 @@ OPERATIONS: Mapping[str, str | None] = {
     "review": "{id}",
     "certificate": "{id}",
     "search": None,
+    "certificate-review": "{id}",
+    "revoke": "{id}",
+    "unrevoke": "{id}",
 }
 """What ``paths`` may name, and what such a path has to hold. The same as kipuka.authority.dogtag.paths, which brings
 Twisted along and so is not imported here; a test keeps the two together."""
