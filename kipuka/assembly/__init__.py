@@ -16,7 +16,7 @@ from kipuka.access.users import Users
 from kipuka.assembly import enrollment
 from kipuka.assembly.authorities import authority
 from kipuka.assembly.labels import labels
-from kipuka.assembly.listener import audit_refused, server_material
+from kipuka.assembly.listener import audit_refused, crls, server_material
 from kipuka.config import model
 from kipuka.config.faults import ConfigFaults
 from kipuka.config.inspect import inspect
@@ -24,6 +24,7 @@ from kipuka.observe import audit
 from kipuka.sockets import open_all
 from kipuka.tls.server import ServerConnections
 from kipuka.web.authentication import Passwords
+from kipuka.web.crl import Crls
 from kipuka.web.est import EstOperations
 from kipuka.web.limits import ConnectionLimit, Limits
 from kipuka.web.routing import Gate
@@ -54,15 +55,19 @@ def assemble(
     faults = inspect(config, now, ask=ask, environ=environ)
     if faults:
         raise ConfigFaults(faults)
-    office = enrollment.Office(config, {ca.id: authority(ca, reactor, ask) for ca in config.ca}, reactor)
+    ledger = enrollment.ledger(config, reactor)
+    authorities = {ca.id: authority(ca, reactor, ask, ledger) for ca in config.ca}
+    enrollment.prepare(config, authorities.values())
+    office = enrollment.Office(config, ledger, authorities, reactor)
     connections = ServerConnections(server_material(config.tls, ask), audit_refused)
+    lists = crls(authorities.values(), connections)
     users = None if config.est.users is None else Users.parse(config.est.users.read_text("utf-8"))
     passwords = Passwords(users, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check))
     gate = Gate(labels(config, office.registration, users), passwords, config.est.retry_after, audit.to_log)
     server = config.server
     limits = Limits(server.max_body_size, server.header_timeout, server.body_timeout, server.idle_timeout)
     est = EstOperations(gate, config.est.retry_after).resource()
-    site = EstSite(Tree(est, {}), reactor, limits, _log_access)
+    site = EstSite(Tree(est, {b"crl": Crls(lists)}), reactor, limits, _log_access)
     secured = TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=reactor)
     limited = ConnectionLimit(secured, server.max_connections, server.max_connections_per_address)
     sockets = open_all(server.listen, environ)

@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
 from kipuka.authority.dogtag import DogtagAuthority
 from kipuka.authority.interface import Authority
 from kipuka.authority.local import LocalAuthority
+from kipuka.authority.local.book import Book
 from kipuka.config import material, model
+from kipuka.enrollment.ledger import Ledger
+from kipuka.errors import AuthorityError, Kind
+from kipuka.store.store import StoreUnavailable
 from kipuka.tls.client import ClientPolicy
 
 Ask = Callable[[str], str]
+T = TypeVar("T")
 
 
-def authority(ca: model.Ca, reactor: IReactorTime, ask: Ask | None) -> Authority:
+class InLedger:
+    """A file CA's access to its book, in the ledger's threads."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def __call__(self, work: Callable[[Book], T], /) -> T:
+        """Do something with the book.
+
+        :raises AuthorityError: UNREACHABLE: the store cannot be used now.
+        """
+        try:
+            return await self._ledger.run(lambda: work(self._ledger.store.certificates))
+        except StoreUnavailable as trouble:
+            raise AuthorityError(
+                Kind.UNREACHABLE, "The CA cannot write down what it does at the moment: try again later.", str(trouble)
+            ) from trouble
+
+
+def authority(ca: model.Ca, reactor: IReactorTime, ask: Ask | None, ledger: Ledger) -> Authority:
     """Build one CA; nothing is sent to it yet.
 
+    :param ledger: a file CA's book is in the same store.
     :raises MaterialError: a file of it cannot be used.
     """
     if isinstance(ca, model.FileCa):
@@ -28,6 +54,7 @@ def authority(ca: model.Ca, reactor: IReactorTime, ask: Ask | None) -> Authority
             (*material.certificates(ca.cert)[1:], *(material.certificates(ca.chain) if ca.chain else ())),
             ca.validity_days,
             reactor,
+            InLedger(ledger),
         )
     if isinstance(ca, model.DogtagCa):
         policy = ClientPolicy(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
@@ -14,11 +14,14 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from kipuka.authority.interface import Authority
+from kipuka.authority.local import LocalAuthority
+from kipuka.authority.revoking import Revokes
 from kipuka.config import model
 from kipuka.enrollment.desk import Desk
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.registration import Registration, Times
+from kipuka.enrollment.revocation import Revocation
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
 from kipuka.observe import audit
@@ -38,38 +41,56 @@ class Reactor(IReactorCore, IReactorTime, IReactorThreads):
     """What the ledger needs of a reactor."""
 
 
-class Office:
-    """The desk, and the registration authorities that hand requests to it.
+def ledger(config: model.Config, reactor: Reactor) -> Ledger:
+    """Build the ledger; nothing is opened yet."""
+    url = config.db.url
+    threads = 1 if url.startswith("sqlite:") else _CONNECTIONS
+    pool = ThreadPool(minthreads=1, maxthreads=threads, name="ledger")
+    # Threads do not survive the fork of a daemon that detaches, so they begin with the reactor.
+    reactor.callWhenRunning(pool.start)
+    reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
+    return Ledger(
+        lambda: Store.open(url, upgrade=False, connections=threads),
+        lambda work: deferToThreadPool(reactor, pool, work),
+        reactor,
+        f"{socket.gethostname()} {secrets.token_hex(8)}",
+        _audit_event,
+        timedelta(seconds=config.db.keep),
+        timedelta(seconds=config.est.replay_window),
+    )
+
+
+def prepare(config: model.Config, authorities: Iterable[Authority]) -> None:
+    """Make or upgrade the tables, and publish the CRLs of the file CAs, while there is still a terminal to say so.
 
     :raises UnusableDatabase: the database will not do.
     :raises StoreUnavailable: it cannot be used at the moment.
     """
-
-    def __init__(self, config: model.Config, authorities: Mapping[str, Authority], reactor: Reactor) -> None:
-        url = config.db.url
-        store = Store.open(url)  # tables made, upgraded or refused while there is still a terminal to say so
+    store = Store.open(config.db.url)
+    try:
         if store.copy is not None:
             _log.info("the tables of the ledger were upgraded; a copy of what was before is {file}", file=store.copy)
+        for each in authorities:
+            if isinstance(each, LocalAuthority):
+                each.revocation.prepare(store.certificates)
+    finally:
         store.close()
-        threads = 1 if url.startswith("sqlite:") else _CONNECTIONS
-        pool = ThreadPool(minthreads=1, maxthreads=threads, name="ledger")
-        # Threads do not survive the fork of a daemon that detaches, so they begin with the reactor.
-        reactor.callWhenRunning(pool.start)
-        reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
-        self._ledger = Ledger(
-            lambda: Store.open(url, upgrade=False, connections=threads),
-            lambda work: deferToThreadPool(reactor, pool, work),
-            reactor,
-            f"{socket.gethostname()} {secrets.token_hex(8)}",
-            _audit_event,
-            timedelta(seconds=config.db.keep),
-            timedelta(seconds=config.est.replay_window),
-        )
+
+
+class Office:
+    """The desk, the registration authorities that hand requests to it, and revocation."""
+
+    def __init__(
+        self, config: model.Config, ledger: Ledger, authorities: Mapping[str, Authority], reactor: Reactor
+    ) -> None:
+        self._ledger = ledger
         self._replay = config.est.replay_window
         self._cas = {ca.id: ca for ca in config.ca}
         self._submitters = {ca.id: self._submitter(ca, authorities[ca.id]) for ca in config.ca}
         pollers = [self._poller(ca, authorities[ca.id], reactor) for ca in config.ca]
-        self.desk = Desk(self._ledger, list(self._submitters.values()), pollers)
+        issuers = {name: [each] for name, each in authorities.items() if isinstance(each, Revokes)}
+        self.revocation = Revocation(ledger, issuers, audit.to_log)
+        self.desk = Desk(ledger, list(self._submitters.values()), pollers, self.revocation)
 
     def registration(self, ca_id: str, label: str | None, profile: str | None) -> Registration:
         """The registration authority of a label."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from OpenSSL import SSL
 
+from kipuka.authority.interface import Authority
+from kipuka.authority.local import LocalAuthority
+from kipuka.authority.local.revocation import Revocation
 from kipuka.config import material, model
 from kipuka.observe import audit
-from kipuka.tls.server import ClientCertificates, RefusedCertificate, ServerMaterial
+from kipuka.tls.server import ClientCertificates, RefusedCertificate, ServerConnections, ServerMaterial
+from kipuka.web.crl import Crl
 
 Ask = Callable[[str], str]
 
@@ -27,6 +32,19 @@ def server_material(tls: model.Tls, ask: Ask | None) -> ServerMaterial:
         tuple(anchor for path in clients.trust_anchors for anchor in material.certificates(path)),
         tuple(crl for path in clients.crl for crl in material.crls(path)),
     )
+
+
+def crls(authorities: Iterable[Authority], connections: ServerConnections) -> dict[str, Callable[[], Crl | None]]:
+    """Have the listener honour the CRLs of the file CAs, and return where to find what /crl serves, by CA."""
+    local = [each for each in authorities if isinstance(each, LocalAuthority)]
+    for each in local:
+        each.revocation.tell(partial(connections.honour, each.id))
+    return {each.id: partial(_current, each.revocation) for each in local}
+
+
+def _current(revocation: Revocation) -> Crl | None:
+    current = revocation.published
+    return None if current is None else Crl(current.number, current.der, current.parsed.last_update_utc)
 
 
 def audit_refused(refused: RefusedCertificate) -> None:

@@ -149,6 +149,14 @@ class Authority(Protocol):
 
 
 @runtime_checkable
+class Starts(Protocol):
+    """A CA with work of its own to do while kipuka runs; :meth:`Authority.close` ends it."""
+
+    def start(self) -> None:
+        """Begin, once the store is open."""
+
+
+@runtime_checkable
 class ChangesNames(Protocol):
     """A CA that issues for :attr:`EnrollmentRequest.names` instead of the names in the CSR."""
 

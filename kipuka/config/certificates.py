@@ -107,6 +107,17 @@ def check_ca(certificate: x509.Certificate) -> Iterator[str]:
         yield f"the CA certificate {name} may not sign certificates: its key usage lacks keyCertSign"
 
 
+def may_sign_crls(certificate: x509.Certificate) -> bool:
+    """Tell whether a CA's certificate lets it sign CRLs (RFC 5280 §4.2.1.3)."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    except ValueError:
+        return False
+    return usage.crl_sign
+
+
 def check_crl(crl: x509.CertificateRevocationList, anchors: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:
     """Check that the CRL is signed by one of the trust anchors and is current."""
     name = name_of(crl.issuer)

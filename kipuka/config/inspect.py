@@ -6,7 +6,8 @@ Nothing is sent anywhere: whether a CA answers is another question.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,7 @@ from kipuka.config.certificates import (
     check_leaf,
     check_names,
     check_validity,
+    may_sign_crls,
     name_of,
 )
 from kipuka.config.faults import Fault
@@ -88,9 +90,9 @@ class _Inspection:
                 anchors.append(anchor)
                 self._note("tls.client_auth.trust_anchors", check_ca(anchor))
                 self._note("tls.client_auth.trust_anchors", check_validity(anchor, self.now))
-        self._crls(client_auth.crl, anchors)
+        self._crls(client_auth.crl, anchors, set(_crl_issuers(config)))
 
-    def _crls(self, paths: Sequence[Path], anchors: Sequence[x509.Certificate]) -> None:
+    def _crls(self, paths: Sequence[Path], anchors: Sequence[x509.Certificate], own: set[x509.Name]) -> None:
         key = "tls.client_auth.crl"
         files = [self._load(key, material.crls, path) for path in paths]
         crls = [crl for file in files for crl in file]
@@ -98,7 +100,7 @@ class _Inspection:
             self._note(key, check_crl(crl, anchors, self.now))
         if not all(files):
             return  # what the unreadable one covers is not known
-        covered = {crl.issuer for crl in crls}
+        covered = own | {crl.issuer for crl in crls}
         for name in dict.fromkeys(anchor.subject for anchor in anchors if crls and anchor.subject not in covered):
             text = f"there is no CRL of {name_of(name)}, so all its clients would be refused; add one, or drop the CA"
             self.faults.append(Fault(key, text))
@@ -169,3 +171,13 @@ class _Inspection:
 
     def _note(self, key: str, texts: Iterable[str]) -> None:
         self.faults += [Fault(key, text) for text in texts]
+
+
+def _crl_issuers(config: Config) -> Iterator[x509.Name]:
+    """The file CAs, which publish CRLs themselves; one that cannot be read is a fault of its own."""
+    for ca in config.ca:
+        if isinstance(ca, FileCa):
+            with suppress(material.MaterialError):
+                certificate = material.certificates(ca.cert)[0]
+                if may_sign_crls(certificate):
+                    yield certificate.subject

@@ -6,15 +6,20 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from kipuka.authority.interface import Starts
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.polling import Poller
+from kipuka.enrollment.revocation import Revocation
 from kipuka.enrollment.submission import Submitter
 
 
 class Desk:
-    """The ledger, and for each CA who submits and who polls."""
+    """The ledger, for each CA who submits and who polls, and who revokes."""
 
-    def __init__(self, ledger: Ledger, submitters: Sequence[Submitter], pollers: Sequence[Poller]) -> None:
+    def __init__(
+        self, ledger: Ledger, submitters: Sequence[Submitter], pollers: Sequence[Poller], revocation: Revocation
+    ) -> None:
+        self._revocation = revocation
         self._ledger = ledger
         self._submitters = submitters
         self._pollers = pollers
@@ -23,6 +28,9 @@ class Desk:
         """Begin to watch and to poll."""
         self._ledger.open()
         self._ledger.start()
+        for submitter in self._submitters:
+            if isinstance(submitter.authority, Starts):
+                submitter.authority.start()
         for poller in self._pollers:
             poller.start()
 
@@ -34,6 +42,7 @@ class Desk:
         """Wait for what is at the CAs, write it down, and close everything."""
         await gatherResults([Deferred.fromCoroutine(each.settled()) for each in self._submitters])
         await gatherResults([Deferred.fromCoroutine(each.stop()) for each in self._pollers])
-        await self._ledger.stop()
+        await self._revocation.settled()
         for submitter in self._submitters:
             await submitter.authority.close()
+        await self._ledger.stop()

@@ -100,6 +100,7 @@ Index(
 Index("enrollments_state", enrollments.c.state, enrollments.c.ca_id)  # state first: also for counts and orphans
 Index("enrollments_updated", enrollments.c.updated)
 Index("enrollments_public_key", enrollments.c.public_key)
+Index("enrollments_serial", enrollments.c.serial)
 
 leases = Table(
     "leases",
@@ -114,6 +115,27 @@ processes = Table(
     metadata,
     Column("id", Words, primary_key=True),
     Column("seen", Instant, nullable=False),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("ca_id", Words, primary_key=True),
+    Column("serial", Text, primary_key=True),  # hexadecimal: 160 bits are more than a database counts
+    Column("subject", Words, nullable=False),
+    Column("not_after", Instant, nullable=False),
+    Column("revoked", Instant),
+    Column("reason", Integer),
+)
+
+Index("certificates_revoked", certificates.c.ca_id, certificates.c.reason)
+
+crls = Table(
+    "crls",
+    metadata,
+    Column("ca_id", Words, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("der", LargeBinary, nullable=False),
 )
 
 _APPLICATION = tuple(Application.__dataclass_fields__)

@@ -14,6 +14,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, or_, select, update
 
+from kipuka.store.certificates import Certificates
 from kipuka.store.database import Database
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
 from kipuka.store.opening import open_database
@@ -67,11 +68,13 @@ class Store:
     All methods raise :class:`StoreUnavailable`.
 
     :param copy: the copy of the database that was made before its tables were upgraded at this start.
+    :ivar certificates: the books of the CAs whose keys kipuka holds.
     """
 
     def __init__(self, database: Database, copy: Path | None = None) -> None:
         self._database = database
         self.copy = copy
+        self.certificates = Certificates(database)
         adding = database.insert(enrollments).on_conflict_do_nothing(index_elements=[_ROW.key], index_where=IS_OPEN)
         self._add = adding.returning(*enrollments.c)
 
@@ -166,6 +169,10 @@ class Store:
         """The rows of a CA, open or not, in which this public key was asked to be certified, oldest first."""
         query = select(enrollments).where(_ROW.public_key == public_key, _ROW.ca_id == ca_id)
         return self._rows(query.order_by(_ROW.id))
+
+    def of_serial(self, serial: int) -> list[Enrollment]:
+        """The rows, open or not, for which a certificate with this serial number was issued, oldest first."""
+        return self._rows(select(enrollments).where(_ROW.serial == f"0x{serial:x}").order_by(_ROW.id))
 
     def page(
         self,

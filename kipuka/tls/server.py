@@ -75,6 +75,7 @@ class RefusedCertificate:
         return _REASONS.get(self.errno, "not valid")
 
 
+_NO_CRL = 3
 # X509_V_ERR_* of openssl/x509_vfy.h; OpenSSL's own texts change between releases.
 _REASONS = {
     2: "issuer certificate missing",
@@ -134,11 +135,22 @@ class ServerConnections:
 
     def __init__(self, material: ServerMaterial, refused: Refusals) -> None:
         self._refused = refused
+        self._own: dict[str, x509.CertificateRevocationList] = {}
         self._protocols: WeakKeyDictionary[SSL.Connection, ReferenceType[TLSMemoryBIOProtocol]] = WeakKeyDictionary()
+        self._material = material
         self.context = self._build(material)
 
+    def honour(self, ca_id: str, crl: x509.CertificateRevocationList) -> None:
+        """Refuse what this CRL of one of kipuka's own CAs lists, from the next connection on.
+
+        It is no reason to ask for CRLs of the other trust anchors, as those of :class:`ServerMaterial` are.
+        """
+        self._own[ca_id] = crl
+        self.context = self._build(self._material)
+
     def replace(self, material: ServerMaterial) -> None:
-        """Use other certificates, keys or CRLs from the next connection on."""
+        """Use other certificates, keys or CRLs from the next connection on; kipuka's own CRLs stay."""
+        self._material = material
         self.context = self._build(material)
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N803 - Twisted's
@@ -158,19 +170,24 @@ class ServerConnections:
             store.add_cert(crypto.X509.from_cryptography(anchor))
             context.add_client_ca(anchor)
         flags = crypto.X509StoreFlags.PARTIAL_CHAIN
-        for crl in material.crls:
+        for crl in (*material.crls, *self._own.values()):
             store.add_crl(crl)
             flags |= crypto.X509StoreFlags.CRL_CHECK
         store.set_flags(flags)
         mode = SSL.VERIFY_PEER
         if material.clients is ClientCertificates.REQUIRED:
             mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
-        context.set_verify(mode, self._verify)
+        lenient = not material.crls
+
+        def verify(connection: SSL.Connection, certificate: crypto.X509, errno: int, depth: int, ok: int) -> bool:
+            if ok or (lenient and errno == _NO_CRL):
+                return True
+            return self._refuse(connection, certificate, errno, depth)
+
+        context.set_verify(mode, verify)
         return context
 
-    def _verify(self, connection: SSL.Connection, certificate: crypto.X509, errno: int, depth: int, ok: int) -> bool:
-        if ok:
-            return True
+    def _refuse(self, connection: SSL.Connection, certificate: crypto.X509, errno: int, depth: int) -> bool:
         protocol = self._protocols.get(connection, lambda: None)()
         peer = protocol.getPeer() if protocol is not None and protocol.transport is not None else None
         self._refused(

@@ -13,7 +13,7 @@ from twisted.web.http import RESPONSES, Request
 
 from kipuka.est import media
 
-_NO_CONTENT = 204
+_NO_CONTENT, _NOT_MODIFIED = 204, 304
 _FIRST_SUCCESS, _FIRST_ERROR = 200, 400
 
 
@@ -51,8 +51,8 @@ def no_content() -> Answer:
 
 
 def fields(answer: Answer) -> list[tuple[str, str]]:
-    """All header fields of an answer, in order; 204 has no length (RFC 9110 §8.6)."""
-    if answer.status == _NO_CONTENT:
+    """All header fields of an answer, in order; 204 has no length, and 304 not that of its body (RFC 9110 §8.6)."""
+    if answer.status in (_NO_CONTENT, _NOT_MODIFIED):
         return list(answer.headers)
     return [("Content-Type", answer.media_type), ("Content-Length", str(len(answer.body))), *answer.headers]
 

@@ -181,7 +181,7 @@ def parse(raw: bytes, *methods: str) -> list[Answer]:
         assert len(fields) <= MOST_FIELDS  # T5
         assert "Transfer-Encoding" not in names  # ENC-08, T1
         length = 0
-        if status == "204":
+        if status in ("204", "304"):
             assert "Content-Length" not in names  # ENC-21
         else:
             assert names[:2] == ["Content-Type", "Content-Length"]  # T5, T6: spelled so, and first

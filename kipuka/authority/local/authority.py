@@ -7,13 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from twisted.internet.interfaces import IReactorTime
 
-from kipuka.authority.interface import Absent, EnrollmentRequest, Finding, Issued, Outcome
+from kipuka.authority.interface import Absent, CertificateStatus, EnrollmentRequest, Finding, Issued, Outcome
 from kipuka.authority.local import profile
+from kipuka.authority.local.book import InBook
+from kipuka.authority.local.revocation import Revocation
+from kipuka.authority.local.signing import authority_key_identifier, digest
+from kipuka.authority.revoking import Reason, Revoked, Standing
 from kipuka.errors import AuthorityError, Kind
 
 _BACKDATED = timedelta(minutes=5)
@@ -22,11 +24,12 @@ _INVALID = "The signature of the certificate request is not good: make the CSR a
 
 
 class LocalAuthority:
-    """A CA that issues at once and keeps no record: it has no word on the status of what it issued.
+    """A CA that issues at once, and keeps a book of what it issued, for revocation.
 
     :param certificate: the CA's own.
     :param chain: what leads from it to its root, in that order; the CA's own certificate among it does no harm.
     :param validity_days: life of a certificate; never beyond the CA's own.
+    :param in_book: where it writes down what it issues and revokes.
     :param serial: gives a fresh serial number; 159 random bits unless told (RFC 5280 §4.1.2.2 allows 160).
     :raises AuthorityError: MISCONFIGURED, when the certificate is no CA's or the key is not its own.
     """
@@ -41,6 +44,7 @@ class LocalAuthority:
         chain: Sequence[x509.Certificate],
         validity_days: int,
         clock: IReactorTime,
+        in_book: InBook,
         serial: Callable[[], int] = x509.random_serial_number,
     ) -> None:
         if key.public_key() != certificate.public_key():
@@ -53,7 +57,9 @@ class LocalAuthority:
         self._validity = timedelta(days=validity_days)
         self._clock = clock
         self._serial = serial
-        self._issuer_key = _authority_key_identifier(certificate)
+        self.revocation = Revocation(id, certificate, key, in_book, clock)
+        self._in_book = in_book
+        self._issuer_key = authority_key_identifier(certificate)
 
     @property
     def id(self) -> str:
@@ -67,8 +73,10 @@ class LocalAuthority:
     async def enroll(self, request: EnrollmentRequest) -> Outcome:
         """Issue for the names in the CSR, or those the request gives instead; a re-enrollment is no different.
 
+        What is not written down is not handed out.
+
         :raises AuthorityError: REFUSED or INVALID by :mod:`kipuka.authority.local.profile`; MISCONFIGURED, when a
-            profile is asked for or the CA has expired.
+            profile is asked for or the CA has expired; UNREACHABLE, when the book cannot be had now.
         """
         if request.profile is not None:
             raise _misconfigured(f"a file CA has no profiles, and not {request.profile!r}")
@@ -77,15 +85,48 @@ class LocalAuthority:
         subject, alternative = request.csr.subject, asked if isinstance(asked, x509.SubjectAlternativeName) else None
         if request.names is not None:
             subject, alternative = request.names.subject, request.names.alternative
-        return Issued(self._sign(request.csr, subject, profile.extensions(request.csr, subject, alternative)))
+        certificate = self._sign(request.csr, subject, profile.extensions(request.csr, subject, alternative))
+        await self._in_book(
+            lambda book: book.add(
+                self._id, certificate.serial_number, subject.rfc4514_string(), certificate.not_valid_after_utc
+            )
+        )
+        return Issued(certificate)
+
+    async def status(self, certificate: x509.Certificate) -> CertificateStatus:
+        """Look it up in the book. What the CA's key has signed elsewhere is not in it, and good.
+
+        :raises AuthorityError: the book cannot be had now.
+        """
+        standing = await self.owns(certificate.serial_number)
+        return CertificateStatus.GOOD if standing is None or standing.reason is None else CertificateStatus.REVOKED
+
+    async def owns(self, serial: int) -> Standing | None:
+        """Return how a certificate stands; None when none of this number is in the book.
+
+        :raises AuthorityError: the book cannot be had now.
+        """
+        return await self.revocation.owns(serial)
+
+    async def revoke(self, serial: int, reason: Reason) -> Revoked:
+        """Withdraw a certificate and publish the CRL that says so.
+
+        :raises AuthorityError: there is none, it cannot be released, or the book cannot be had now.
+        """
+        return await self.revocation.revoke(serial, reason)
+
+    def start(self) -> None:
+        """Begin to renew the CRL, and to look for those of other nodes."""
+        self.revocation.start()
 
     async def find(self, public_key: str, subject: str, since: datetime, known: frozenset[str]) -> Finding:
-        """Return Absent: nothing is kept, and so what was issued and not handed over is nowhere."""
+        """Return Absent: what was issued and not handed over is known to nobody, and may be issued again."""
         del public_key, subject, since, known
         return Absent()
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Stop renewing the CRL."""
+        await self.revocation.stop()
 
     def _sign(
         self, csr: x509.CertificateSigningRequest, subject: x509.Name, extensions: list[profile.Extension]
@@ -96,7 +137,7 @@ class LocalAuthority:
         builder = builder.add_extension(self._issuer_key, critical=False)
         for value, critical in extensions:
             builder = builder.add_extension(value, critical)
-        return builder.sign(self._key, _hash(self._key))
+        return builder.sign(self._key, digest(self._key))
 
     def _period(self) -> tuple[datetime, datetime]:
         """Return from when to when: never beyond the CA's own life, where verifiers disagree."""
@@ -131,26 +172,6 @@ def _must_be_signed(csr: x509.CertificateSigningRequest) -> None:
         raise AuthorityError(Kind.INVALID, _INVALID, str(error)[:200]) from None
     if not good:
         raise AuthorityError(Kind.INVALID, _INVALID)
-
-
-def _authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """Return the issuer's own identifier where it has one (RFC 5280 §4.2.1.1), however that was made."""
-    try:
-        own = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound:
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(certificate.public_key())  # type: ignore[arg-type]
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
-
-
-def _hash(key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
-    """Return a digest as strong as the key; Ed25519 and Ed448 bring their own."""
-    if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
-        return None
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 384:
-        return hashes.SHA512()
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256:
-        return hashes.SHA384()
-    return hashes.SHA256()
 
 
 def _misconfigured(cause: str) -> AuthorityError:

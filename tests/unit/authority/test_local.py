@@ -20,11 +20,14 @@ from kipuka.authority.interface import (
     Issued,
     KnowsStatus,
     Names,
+    Starts,
     TracksRequests,
 )
 from kipuka.authority.local import LocalAuthority
+from kipuka.authority.revoking import Revokes
 from kipuka.errors import AuthorityError, Kind
 from tests.support import pki
+from tests.support.book import MemoryBook
 from tests.support.dogtag_standin import now
 
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
@@ -56,7 +59,12 @@ def clock_at(moment: datetime = pki.NOW) -> Clock:
 
 def authority(issuer: pki.Issuer | None = None, moment: datetime = pki.NOW, **more: object) -> LocalAuthority:
     issuer = issuer or pki.root()
-    options = {"chain": issuer.intermediates, "validity_days": 30, "clock": clock_at(moment)} | more
+    options = {
+        "chain": issuer.intermediates,
+        "validity_days": 30,
+        "clock": clock_at(moment),
+        "in_book": MemoryBook(),
+    } | more
     return LocalAuthority("local", issuer.certificate, issuer.key, **options)  # type: ignore[arg-type]
 
 
@@ -262,7 +270,9 @@ def test_a_profile_is_not_known_here() -> None:
 def test_capabilities() -> None:
     ca = authority()
     assert isinstance(ca, ChangesNames)
-    assert not isinstance(ca, KnowsStatus)
+    assert isinstance(ca, KnowsStatus)
+    assert isinstance(ca, Revokes)
+    assert isinstance(ca, Starts)
     assert ca.id == "local"
     assert now(ca.close()) is None
 
@@ -288,7 +298,7 @@ def test_capabilities() -> None:
 )
 def test_what_is_no_ca_is_not_taken_for_one(certificate: x509.Certificate, key: pki.PrivateKey, word: str) -> None:
     with pytest.raises(AuthorityError, match=word) as caught:
-        LocalAuthority("x", certificate, key, (), 30, clock_at())
+        LocalAuthority("x", certificate, key, (), 30, clock_at(), MemoryBook())
     assert caught.value.kind is Kind.MISCONFIGURED
 
 

@@ -1,0 +1,236 @@
+"""Revocation at the file CA, with a real store and real TLS: the CRL, the handshake, re-enrollment, a restart.
+
+The daemon's parts run in a process of their own, as tap.py starts them; revocation is called as the admin API calls it,
+by a line on the process's standard input.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import pkcs7
+
+from tests.process.client import Connection
+from tests.process.sites import ALICE, Site
+from tests.support import pki
+from tests.support.daemon import ROOT, _speaks_tls
+from tests.web.fakes import basic, body
+from tests.web.wire import EST, Answer
+
+PROGRAM = """
+import json, os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from twisted.internet import reactor, stdio
+from twisted.internet.defer import Deferred
+from twisted.protocols.basic import LineOnlyReceiver
+from kipuka import assembly
+from kipuka.assembly import enrollment
+from kipuka.authority.revoking import Reason
+from kipuka.config.load import load
+
+offices = []
+init = enrollment.Office.__init__
+def noting(self, *args):
+    init(self, *args)
+    offices.append(self)
+enrollment.Office.__init__ = noting
+service = assembly.assemble(load(Path(sys.argv[1])), reactor, os.environ, None, datetime.now(UTC))
+
+class Lines(LineOnlyReceiver):
+    delimiter = b"\\n"
+    def lineReceived(self, line):
+        wanted = json.loads(line)
+        asked = offices[0].revocation.revoke(int(wanted["serial"], 16), Reason(wanted["reason"]), wanted["ca"], "test")
+        asked.addCallbacks(
+            lambda result: [result.ca_id, result.revoked.effect.value, result.revoked.said],
+            lambda failure: [failure.value.kind.value, failure.value.text, ""],
+        ).addCallback(lambda answer: self.sendLine(json.dumps(answer).encode()))
+
+stdio.StandardIO(Lines())
+reactor.callWhenRunning(service.startService)
+reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+reactor.run()
+"""
+
+
+class Running:
+    """The process, and how to have it revoke."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def revoke(self, serial: int, reason: str, ca: str | None = None) -> list[str]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps({"serial": hex(serial), "reason": reason, "ca": ca}), file=self._process.stdin, flush=True)
+        answer: list[str] = json.loads(self._process.stdout.readline())
+        return answer
+
+
+@contextmanager
+def running(site: Site) -> Iterator[Running]:
+    command = [sys.executable, "-c", PROGRAM, str(site.config)]
+    with (site.folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    with process:
+        try:
+            _wait_for(site, process)
+            yield Running(process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                process.kill()
+    assert "Traceback" not in (site.folder / "log").read_text()
+
+
+def _wait_for(site: Site, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while not _answers(site):
+        assert process.poll() is None, (site.folder / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _answers(site: Site) -> bool:
+    try:
+        return _speaks_tls("127.0.0.1", site.port)
+    except OSError:
+        return False
+
+
+def certificate(answer: Answer) -> x509.Certificate:
+    assert answer.status == 200, answer
+    (issued,) = pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.body))
+    return issued
+
+
+def enroll(connection: Connection, key: pki.PrivateKey, operation: str = "simpleenroll") -> x509.Certificate:
+    request = body(pki.csr(key, "CN=device-1"))
+    return certificate(connection.post(f"{EST}/{operation}", request, authorization=basic(*ALICE)))
+
+
+def crl(site: Site) -> x509.CertificateRevocationList:
+    with site.client().connect() as connection:
+        answer = connection.get("/crl/main")
+    assert (answer.status, answer.field("Content-Type")) == (200, "application/pkix-crl")
+    parsed = x509.load_der_x509_crl(answer.body)
+    assert parsed.is_signature_valid(site.ca.certificate.public_key())
+    return parsed
+
+
+def number(parsed: x509.CertificateRevocationList) -> int:
+    return parsed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def gets_in(site: Site, identity: pki.Identity) -> bool:
+    try:
+        with site.client(identity).connect() as connection:
+            return connection.get(f"{EST}/cacerts").status == 200
+    except (ssl.SSLError, ConnectionError):
+        return False
+
+
+@pytest.mark.parametrize("below_a_root", [False, True])
+def test_ren_07_revoked_is_listed_and_refused_and_not_renewed(own: Site, below_a_root: bool) -> None:
+    own = Site(own.folder, below_a_root=below_a_root)
+    own.write()
+    key = pki.ec_key()
+    other = own.maker.client("CN=birth")  # of a trust anchor without a CRL
+    with running(own) as kipuka:
+        assert list(crl(own)) == []
+        with own.client().connect() as connection:
+            first = enroll(connection, key)
+            assert enroll(connection, key) == first  # the replay
+        device = pki.Identity(first, key)
+        assert gets_in(own, device)
+        with own.client(device).connect() as before:
+            assert before.get(f"{EST}/cacerts").status == 200
+            was = number(crl(own))
+            assert kipuka.revoke(first.serial_number, "keyCompromise")[:2] == ["main", "revoked"]
+            # On the connection that was open before, the book has the word.
+            renewal = before.post(f"{EST}/simplereenroll", body(pki.csr(key, "CN=device-1")))
+            assert (renewal.status, "revoked at the CA" in renewal.text) == (403, True)
+        listed = crl(own)
+        assert number(listed) > was
+        entry = listed.get_revoked_certificate_by_serial_number(first.serial_number)
+        assert entry is not None
+        assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason is x509.ReasonFlags.key_compromise
+        assert not gets_in(own, device)
+        assert gets_in(own, own.device())
+        assert gets_in(own, other)
+        with own.client().connect() as connection:
+            assert enroll(connection, key) != first
+        assert kipuka.revoke(first.serial_number, "superseded")[:2] == ["main", "already revoked"]
+        assert kipuka.revoke(12345, "superseded")[0] == "not_found"
+        assert kipuka.revoke(12345, "superseded", "main")[0] == "not_found"
+        assert kipuka.revoke(first.serial_number, "superseded", "nobody")[0] == "not_found"
+        assert kipuka.revoke(first.serial_number, "removeFromCRL")[0] == "conflict"
+    with running(own):  # the first connection after a start already meets the CRL
+        assert not gets_in(own, device)
+        assert number(crl(own)) > number(listed)
+
+
+def test_hold_and_release(own: Site) -> None:
+    own.write()
+    key = pki.ec_key()
+    with running(own) as kipuka:
+        with own.client().connect() as connection:
+            device = pki.Identity(enroll(connection, key), key)
+        serial = device.certificate.serial_number
+        assert kipuka.revoke(serial, "certificateHold")[1] == "on hold"
+        assert not gets_in(own, device)
+        assert kipuka.revoke(serial, "removeFromCRL")[1] == "released"
+        assert list(crl(own)) == []
+        with own.client(device).connect() as connection:
+            enroll(connection, key, "simplereenroll")
+        assert kipuka.revoke(serial, "certificateHold")[1] == "on hold"
+        assert kipuka.revoke(serial, "affiliationChanged")[1] == "revoked"
+        (entry,) = crl(own)
+        reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+        assert reason is x509.ReasonFlags.affiliation_changed
+
+
+def test_with_crl_files_the_own_ca_needs_none(own: Site) -> None:
+    """A CRL of one anchor asks for CRLs of all of them, but the file CA publishes its own."""
+    (own.folder / "maker-crl.pem").write_bytes(own.maker.crl().public_bytes(pki.serialization.Encoding.PEM))
+    own.write(client_auth={"crl": ["maker-crl.pem"]})
+    with running(own) as kipuka:
+        key = pki.ec_key()
+        with own.client().connect() as connection:
+            device = pki.Identity(enroll(connection, key), key)
+        assert gets_in(own, device)
+        kipuka.revoke(device.certificate.serial_number, "superseded")
+        assert not gets_in(own, device)
+        assert gets_in(own, own.maker.client("CN=birth"))
+
+
+def test_the_crl_over_http(own: Site) -> None:
+    own.write()
+    with running(own), own.client().connect() as connection:
+        first = connection.get("/crl/main")
+        parsed = x509.load_der_x509_crl(first.body)
+        assert parsed.next_update_utc is not None
+        assert parsed.next_update_utc > datetime.now(UTC) + timedelta(hours=12)
+        assert first.field("Cache-Control") == "public, max-age=60"
+        again = connection.get("/crl/main", if_none_match=first.field("ETag"))
+        assert (again.status, again.body) == (304, b"")
+        head = connection.request("HEAD", "/crl/main")
+        assert (head.status, head.body) == (200, b"")
+        assert connection.request("POST", "/crl/main", b"x").status == 405
+        for path in ("/crl", "/crl/", "/crl/other", "/crl/main/more"):
+            assert "There is no" in connection.get(path).text or connection.get(path).status == 404
