@@ -34,7 +34,13 @@ class Dogtag(Protocol):
     ldap_down: bool
 
 
-def turned_away(dogtag: Dogtag, credential: str) -> Answer | None:
+class Directory(Protocol):
+    """Who may ask."""
+
+    ldap_down: bool
+
+
+def turned_away(dogtag: Directory, credential: str) -> Answer | None:
     """What a caller is told who is no agent, or whom the server cannot look up."""
     if dogtag.ldap_down or credential not in ("agent", "user", "ra"):
         return answers.HTML_401

@@ -36,7 +36,7 @@ from kipuka.authority.dogtag.client import Client
 from kipuka.authority.dogtag.paths import Paths
 from kipuka.authority.dogtag.wire import Answer
 from tests.support import dogtag_answers as answers
-from tests.support import dogtag_lists, pki
+from tests.support import dogtag_lists, dogtag_revocation, pki
 from tests.support.dogtag_answers import HTML_404, JSON, URL
 
 _SUBMITTER = ("requestor_name", "requestor_email", "requestor_phone")
@@ -99,7 +99,7 @@ class StandIn:
     """The server's state. Set ``ldap_down``, ``prefixes`` or ``profiles`` to change what it does.
 
     :ivar bodies: the JSON bodies that were posted.
-    :ivar issued: every certificate, by serial number; ``revoked`` holds the numbers withdrawn.
+    :ivar issued: every certificate, by serial number; ``revoked`` holds the numbers withdrawn, ``book`` why.
     :ivar requests: how each request stands, by number; its CSR is in ``csrs``, what agents wrote in ``notes``.
     """
 
@@ -111,6 +111,7 @@ class StandIn:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     issued: dict[int, x509.Certificate] = field(default_factory=dict)
     revoked: set[int] = field(default_factory=set)
+    book: dogtag_revocation.Book = field(default_factory=dogtag_revocation.Book)
     issued_on: dict[int, datetime] = field(default_factory=dict)
     requests: dict[int, dict[str, Any]] = field(default_factory=dict)
     csrs: dict[int, x509.CertificateSigningRequest] = field(default_factory=dict)
@@ -192,6 +193,8 @@ class StandIn:
                 if path == "/agent/certrequests"
                 else dogtag_lists.review(self, path.rpartition("/")[2])
             )
+        if path.startswith("/agent/certs/"):
+            return dogtag_revocation.answer(self, request, path, credential)
         if path == "/certs/search":
             return dogtag_lists.search(self, request.content.read(), query)
         if path.startswith("/certs/"):
@@ -287,8 +290,11 @@ class StandIn:
         return answers.listed([entry])
 
     def _record(self, certificate: x509.Certificate) -> dict[str, Any]:
-        revoked = certificate.serial_number in self.revoked
-        return answers.certificate(certificate, self.issuer.certificate, revoked=revoked)
+        serial = certificate.serial_number
+        record = answers.certificate(certificate, self.issuer.certificate, revoked=serial in self.revoked)
+        if serial in self.book.reasons:
+            record |= {"RevokedOn": dogtag_revocation.REVOKED_ON, "RevocationReason": self.book.reasons[serial]}
+        return record
 
 
 class _Server(Resource):

@@ -1,0 +1,111 @@
+"""kipuka.store.certificates in SQLite and PostgreSQL: the book of a CA and its CRL, one change at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from kipuka.store.certificates import Crl, Entry
+from kipuka.store.store import Store
+from tests.unit.store.places import NOW, Place, application
+
+LATER = NOW + timedelta(days=365)
+LONG = 2**159 + 1
+
+
+def sign(number: int, entries: Sequence[Entry]) -> bytes:
+    """Stands for a signature: what was to be signed."""
+    return f"{number}:{','.join(f'{each.serial:x}={each.reason}' for each in entries)}".encode()
+
+
+def test_a_certificate_is_added_marked_and_listed(store: Store) -> None:
+    book = store.certificates
+    book.add("a", LONG, "CN=device", LATER)
+    book.add("a", 5, "CN=other", LATER)
+    book.add("b", LONG, "CN=elsewhere", LATER)
+    assert book.get("a", LONG) == Entry(LONG, "CN=device", LATER)
+    assert book.get("a", 6) is None
+    assert (book.crl("a"), book.crl_number("a")) == (None, 0)
+    assert book.mark("a", LONG, None, 1, NOW, sign)
+    assert book.get("a", LONG) == Entry(LONG, "CN=device", LATER, NOW, 1)
+    assert book.get("b", LONG) == Entry(LONG, "CN=elsewhere", LATER)
+    assert book.crl("a") == Crl(1, f"1:{LONG:x}=1".encode())
+    assert book.crl("b") is None
+
+
+def test_a_mark_on_what_has_changed_changes_nothing(store: Store) -> None:
+    book = store.certificates
+    book.add("a", 5, "CN=device", LATER)
+    assert book.mark("a", 5, None, 6, NOW, sign)
+    for before, after in ((None, 1), (1, None)):
+        assert not book.mark("a", 5, before, after, NOW, sign)
+    assert not book.mark("a", 6, None, 1, NOW, sign)
+    assert book.crl("a") == Crl(1, b"1:5=6")
+    assert book.mark("a", 5, 6, None, NOW, sign)
+    assert book.get("a", 5) == Entry(5, "CN=device", LATER)
+    assert book.crl("a") == Crl(2, b"2:")
+
+
+def test_a_crl_that_cannot_be_signed_leaves_all_as_it_was(store: Store) -> None:
+    def fail(number: int, entries: Sequence[Entry]) -> bytes:
+        raise ZeroDivisionError
+
+    store.certificates.add("a", 5, "CN=device", LATER)
+    with pytest.raises(ZeroDivisionError):
+        store.certificates.mark("a", 5, None, 1, NOW, fail)
+    assert store.certificates.get("a", 5) == Entry(5, "CN=device", LATER)
+    assert store.certificates.crl_number("a") == 0
+
+
+def test_without_a_crl_it_is_marked_all_the_same(store: Store) -> None:
+    store.certificates.add("a", 5, "CN=device", LATER)
+    assert store.certificates.mark("a", 5, None, 1, NOW, None)
+    assert store.certificates.crl("a") is None
+
+
+def test_the_expired_leave_the_list_and_later_the_book(store: Store) -> None:
+    book = store.certificates
+    book.add("a", 5, "CN=device", NOW)
+    book.mark("a", 5, None, 1, NOW, sign)
+    for days, listed, known in ((1, True, True), (3, False, True), (29, False, True), (31, False, False)):
+        book.publish("a", NOW + timedelta(days=days), sign)
+        crl = book.crl("a")
+        assert crl is not None
+        assert (b"5=1" in crl.der, book.get("a", 5) is not None) == (listed, known), days
+
+
+def test_nobodys_revocation_is_missing_when_many_revoke_at_once(place: Place) -> None:
+    """The last CRL has all of them, and each number was given once."""
+    stores = [place.open() for _ in range(4)]
+    for serial in range(1, 41):
+        stores[0].certificates.add("a", serial, "CN=device", LATER)
+    numbers: list[int] = []
+
+    def noting(number: int, entries: Sequence[Entry]) -> bytes:
+        numbers.append(number)
+        return sign(number, entries)
+
+    def work(position: int) -> None:
+        for serial in range(1 + position, 41, 4):
+            assert stores[position].certificates.mark("a", serial, None, 1, NOW, noting)
+
+    threads = [threading.Thread(target=work, args=(position,)) for position in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    crl = stores[0].certificates.crl("a")
+    assert crl is not None
+    assert crl.number == 40
+    assert crl.der.count(b"=1") == 40
+    assert sorted(numbers) == list(range(1, 41))
+
+
+def test_enrollments_are_found_by_serial_number(store: Store) -> None:
+    row = store.join(application(), NOW, NOW)
+    store.move(row.id, {row.state}, row.state, NOW, serial=f"0x{LONG:x}")
+    assert [each.id for each in store.of_serial(LONG)] == [row.id]
+    assert store.of_serial(LONG + 1) == []
