@@ -146,7 +146,7 @@ def gets_in(site: Site, identity: pki.Identity) -> bool:
 
 
 @pytest.mark.parametrize("below_a_root", [False, True])
-def test_ren_07_revoked_is_listed_and_refused_and_not_renewed(own: Site, below_a_root: bool) -> None:
+def test_tls_07_ren_07_revoked_is_listed_and_refused_and_not_renewed(own: Site, below_a_root: bool) -> None:
     own = Site(own.folder, below_a_root=below_a_root)
     own.write()
     key = pki.ec_key()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from twisted.internet.task import Clock
-from twisted.web.resource import NoResource
+from twisted.web.pages import notFound
 
 from kipuka.web.crl import Crl, Crls
 from kipuka.web.limits import Limits
@@ -23,7 +23,7 @@ class World:
     def __init__(self) -> None:
         self.crl = Crl(26, b"\x30\x03\x02\x01\x01", ISSUED)
         rooms = {b"crl": Crls({"main": lambda: self.crl, "soon": lambda: None})}
-        self.client = Client(EstSite(Tree(NoResource(), rooms), Clock(), Limits(), lambda _: None))
+        self.client = Client(EstSite(Tree(notFound(), rooms), Clock(), Limits(), lambda _: None))
 
 
 @pytest.fixture

@@ -255,6 +255,15 @@ def test_every_trust_anchor_needs_a_crl_if_there_is_one(site: Site) -> None:
     assert site.faults(CONFIG.replace('crl = "crl.pem"', "crl = []")) == []
 
 
+def test_a_file_ca_publishes_its_own_crl(site: Site) -> None:
+    site.certificate("other.pem", site.other.certificate, site.sub.certificate)
+    assert site.faults() == []
+    stranger = site.ca.intermediate("CN=Not Ours")
+    site.certificate("other.pem", site.other.certificate, stranger.certificate)
+    (fault,) = site.faults()
+    assert fault.startswith("tls.client_auth.crl: there is no CRL of CN=Not Ours")
+
+
 def test_crl_that_is_past(site: Site) -> None:
     site.crls(site.ca.crl(next_update=PAST), site.other.crl(last_update=FUTURE, next_update=FUTURE + DAY))
     late, early = site.faults()

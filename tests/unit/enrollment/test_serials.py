@@ -29,27 +29,10 @@ def test_digits_alone_are_hexadecimal() -> None:
     assert parse_serial("0x1A2B3C4D") == 0x1A2B3C4D
 
 
-WRONG = [
-    "0x",
-    "x1",
-    "-1",
-    "+1",
-    "1_0",
-    "1.5",
-    "0x1g",
-    "1:2:",
-    ":1",
-    "1:234",
-    "dec:",
-    "dec:0x1",
-    "dec:-1",
-    "dec:1f",
-    "१२",
-    "0x0x1",
-]
+WRONG = "0x x1 -1 +1 1_0 1.5 0x1g 1:2: :1 1:234 dec: dec:0x1 dec:-1 dec:1f १२ 0x0x1"
 
 
-@pytest.mark.parametrize("text", ["", "1 2", *WRONG])
+@pytest.mark.parametrize("text", ["", "1 2", *WRONG.split()])
 def test_what_is_none(text: str) -> None:
     with pytest.raises(RequestError, match="cannot be read") as caught:
         parse_serial(text)
