@@ -6,7 +6,7 @@ or CRLs mean a new context, swapped in :attr:`ServerConnections.context`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from weakref import ReferenceType, WeakKeyDictionary, ref
@@ -75,7 +75,7 @@ class RefusedCertificate:
         return _REASONS.get(self.errno, "not valid")
 
 
-_NO_CRL = 3
+_NO_CRL, _REVOKED = 3, 23
 # X509_V_ERR_* of openssl/x509_vfy.h; OpenSSL's own texts change between releases.
 _REASONS = {
     2: "issuer certificate missing",
@@ -170,7 +170,10 @@ class ServerConnections:
             store.add_cert(crypto.X509.from_cryptography(anchor))
             context.add_client_ca(anchor)
         flags = crypto.X509StoreFlags.PARTIAL_CHAIN
-        for crl in (*material.crls, *self._own.values()):
+        # OpenSSL looks at one CRL of each issuer, the newest: beside one from a file, kipuka's own is looked at here.
+        from_files = {crl.issuer for crl in material.crls}
+        beside = [crl for crl in self._own.values() if crl.issuer in from_files]
+        for crl in (*material.crls, *(crl for crl in self._own.values() if crl.issuer not in from_files)):
             store.add_crl(crl)
             flags |= crypto.X509StoreFlags.CRL_CHECK
         store.set_flags(flags)
@@ -181,7 +184,9 @@ class ServerConnections:
 
         def verify(connection: SSL.Connection, certificate: crypto.X509, errno: int, depth: int, ok: int) -> bool:
             if ok or (lenient and errno == _NO_CRL):
-                return True
+                if not (beside and _is_listed(certificate, beside)):
+                    return True
+                errno = _REVOKED
             return self._refuse(connection, certificate, errno, depth)
 
         context.set_verify(mode, verify)
@@ -200,6 +205,18 @@ class ServerConnections:
             )
         )
         return False
+
+
+def _is_listed(certificate: crypto.X509, crls: Sequence[x509.CertificateRevocationList]) -> bool:
+    """Whether one of its issuer's CRLs has it. What cryptography cannot read, kipuka's own CAs have not issued."""
+    try:
+        issuer = certificate.to_cryptography().issuer
+    except Exception:
+        return False
+    serial = certificate.get_serial_number()
+    return any(
+        crl.issuer == issuer and crl.get_revoked_certificate_by_serial_number(serial) is not None for crl in crls
+    )
 
 
 def _subject(certificate: crypto.X509) -> str:

@@ -205,10 +205,11 @@ def test_hold_and_release(own: Site) -> None:
         assert reason is x509.ReasonFlags.affiliation_changed
 
 
-def test_with_crl_files_the_own_ca_needs_none(own: Site) -> None:
-    """A CRL of one anchor asks for CRLs of all of them, but the file CA publishes its own."""
+@pytest.mark.parametrize("file", ["maker-crl.pem", "crls.pem"])
+def test_with_crl_files_both_count(own: Site, file: str) -> None:
+    """A CRL of one anchor asks for CRLs of all; the file CA has its own, and one in a file counts beside that."""
     (own.folder / "maker-crl.pem").write_bytes(own.maker.crl().public_bytes(pki.serialization.Encoding.PEM))
-    own.write(client_auth={"crl": ["maker-crl.pem"]})
+    own.write(client_auth={"crl": [file]})
     with running(own) as kipuka:
         key = pki.ec_key()
         with own.client().connect() as connection:
@@ -217,6 +218,7 @@ def test_with_crl_files_the_own_ca_needs_none(own: Site) -> None:
         kipuka.revoke(device.certificate.serial_number, "superseded")
         assert not gets_in(own, device)
         assert gets_in(own, own.maker.client("CN=birth"))
+        assert gets_in(own, own.revoked) == (file != "crls.pem")  # signed elsewhere: only the file knows of it
 
 
 def test_the_crl_over_http(own: Site) -> None:

@@ -26,6 +26,7 @@ STATUS = {
     Kind.FORBIDDEN: 403,
     Kind.REFUSED: 403,
     Kind.NOT_FOUND: 404,
+    Kind.CONFLICT: 409,
     Kind.TOO_LARGE: 413,
     Kind.UNSUPPORTED_TYPE: 415,
     Kind.INTERNAL: 500,
