@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
 
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.submission import Submitter
+from kipuka.store.store import StoreUnavailable
+
+_log = Logger("kipuka.ledger")
 
 
 class Desk:
@@ -25,10 +29,25 @@ class Desk:
         self._ledger.start()
         for poller in self._pollers:
             poller.start()
+        self._strays = Deferred.fromCoroutine(self._name_strays())
 
     def let_go(self) -> None:
         """Have every waiting client answered now; it may come back to this process's successor or another node."""
         self._ledger.let_go()
+
+    async def _name_strays(self) -> None:
+        """Say of which CAs the ledger has rows that nobody looks after, for they are not configured any more."""
+        try:
+            waiting = await self._ledger.run(lambda: self._ledger.store.at_cas())
+        except StoreUnavailable:
+            return  # the loops say so
+        for ca_id in sorted(waiting.keys() - {poller.ca_id for poller in self._pollers}):
+            _log.warn(
+                'the ledger has {number} requests at CA "{ca}", which is not configured: nobody asks after them; put '
+                "its [[ca]] back, or see kipuka enrollments list --ca and abandon them",
+                number=waiting[ca_id],
+                ca=ca_id,
+            )
 
     async def close(self) -> None:
         """Wait for what is at the CAs, write it down, and close everything."""

@@ -73,9 +73,9 @@ class Ledger:
         self.in_hand: Counter[int] = Counter()
         """How many of this process's tasks are submitting a row, by its id."""
         self._loops = [
-            (_loop(self._beat, clock), BEAT),
-            (_loop(self._look, clock), WATCH),
-            (_loop(self._clean, clock), CLEAN),
+            (loop(self._beat, clock), BEAT),
+            (loop(self._look, clock), WATCH),
+            (loop(self._clean, clock), CLEAN),
         ]
         self._ended: list[Deferred[Any]] = []
 
@@ -85,16 +85,17 @@ class Ledger:
         :raises StoreUnavailable: it cannot be opened.
         """
         self._store = self._open_store()
+        self._store.arrive()
 
     def start(self) -> None:
         """Give signs of life and watch, once the store is open."""
-        self._ended = [loop.start(seconds) for loop, seconds in self._loops]
+        self._ended = [each.start(seconds) for each, seconds in self._loops]
 
     async def stop(self) -> None:
         """Stop watching, and close the store once what it is being asked is answered."""
-        for loop, _ in self._loops:
-            if loop.running:
-                loop.stop()
+        for each, _ in self._loops:
+            if each.running:
+                each.stop()
         await gatherResults(self._ended)
         await self._in_thread(self._store.close)
 
@@ -213,8 +214,8 @@ class Ledger:
                 waiter.callback(row)
 
 
-def _loop(body: Callable[[], Coroutine[Deferred[Any], Any, None]], clock: IReactorTime) -> LoopingCall:
-    """A loop whose body cannot end it."""
+def loop(body: Callable[[], Coroutine[Deferred[Any], Any, None]], clock: IReactorTime) -> LoopingCall:
+    """Return a loop, still to be started, whose body cannot end it."""
 
     async def guarded() -> None:
         try:
@@ -224,9 +225,9 @@ def _loop(body: Callable[[], Coroutine[Deferred[Any], Any, None]], clock: IReact
         except Exception:
             _log.failure("a loop of the ledger failed and goes on")
 
-    loop = LoopingCall(lambda: Deferred.fromCoroutine(guarded()))
-    loop.clock = clock
-    return loop
+    calls = LoopingCall(lambda: Deferred.fromCoroutine(guarded()))
+    calls.clock = clock
+    return calls
 
 
 def _give_up(waiter: Deferred[Enrollment | None]) -> None:

@@ -167,6 +167,12 @@ class Store:
         query = select(enrollments).where(_ROW.public_key == public_key, _ROW.ca_id == ca_id)
         return self._rows(query.order_by(_ROW.id))
 
+    def serials(self, ca_id: str, since: datetime) -> frozenset[str]:
+        """The serial numbers of a CA that are some row's and became so at or after this time."""
+        query = select(_ROW.serial).where(_ROW.updated >= since, _ROW.ca_id == ca_id, _ROW.serial.is_not(None))
+        with self._database.read() as connection:
+            return frozenset(connection.execute(query).scalars())
+
     def page(
         self,
         *,
@@ -202,6 +208,13 @@ class Store:
             found = connection.execute(select(_ROW.state, func.count()).group_by(_ROW.state)).all()
         return dict.fromkeys(State, 0) | {state: number for state, number in found}  # noqa: C416 - rows, not tuples
 
+    def at_cas(self) -> dict[str, int]:
+        """How many rows each CA has, or may have, a request of: those in SUBMITTING, UNKNOWN and PENDING."""
+        states = (State.SUBMITTING, State.UNKNOWN, State.PENDING)
+        query = select(_ROW.ca_id, func.count()).where(_ROW.state.in_(states)).group_by(_ROW.ca_id)
+        with self._database.read() as connection:
+            return {ca_id: number for ca_id, number in connection.execute(query).all()}  # noqa: C416 - rows, not tuples
+
     def retire(self, now: datetime, delivered_before: datetime, untouched_before: datetime) -> int:
         """Close rows that are over without having been told so, and return how many they were.
 
@@ -230,6 +243,18 @@ class Store:
             return connection.execute(delete(enrollments).where(_ROW.id.in_(some), is_old)).rowcount
 
     # --- processes
+
+    def arrive(self) -> None:
+        """Count this process among the living, and bury the dead; to be called once, at its start.
+
+        When it is certain that none of the processes before it lives, their leases are free and their rows in
+        SUBMITTING are orphans at once. With PostgreSQL it never is: leases run out and signs of life grow old.
+        """
+        with self._database.arrival() as alone:
+            if alone:
+                with self._database.write() as connection:
+                    connection.execute(delete(leases))
+                    connection.execute(delete(processes))
 
     def lease(self, name: str, holder: str, now: datetime, seconds: float) -> bool:
         """Take or renew a lease; False when another has it and it has not run out."""

@@ -259,3 +259,10 @@ def test_numbers_are_not_given_twice(place: Place, store: Store) -> None:
     store.move(row.id, OPEN, State.CLOSED, NOW)
     assert store.clean(LATER) == 1
     assert place.open().join(application(), NOW, REPLAY).id > row.id
+
+
+def test_at_cas_counts_what_a_ca_has_or_may_have(store: Store) -> None:
+    for number, state in enumerate([*State, State.PENDING]):
+        row = store.join(application(number, ca="two" if state is State.PENDING else "one"), NOW, NOW)
+        store.move(row.id, OPEN, state, NOW)
+    assert store.at_cas() == {"one": 2, "two": 2}
