@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from http.cookiejar import CookieJar
 from typing import Any, cast
 
+from twisted.internet import error as failures
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IConsumer, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -32,6 +33,8 @@ from kipuka.authority.dogtag.outcome import error
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.errors import Kind
 
+QUEUE = 16
+"""So many requests for each connection may wait for one to be free; those that come then are told so at once."""
 BODY_LIMIT = 1024 * 1024
 """Bytes of an answer. A certificate with its chain is 10 KB, the longest form 5 KB."""
 
@@ -49,7 +52,7 @@ class Client:
     :param url: the server's base URL, without a path.
     :param agent: what carries the requests; one connection pool and cookie jar to itself.
     :param timeout: seconds for a request from the wait for a free connection to the last byte of the answer.
-    :param max_connections: how many requests are in flight at once; the others wait.
+    :param max_connections: how many requests are in flight at once; of the others, 16 times as many wait.
     :param close: gives the connections back.
     """
 
@@ -68,6 +71,7 @@ class Client:
         self._clock = clock
         self._timeout = timeout
         self._free = DeferredSemaphore(max_connections)
+        self._most_waiting = QUEUE * max_connections
         self._close = close
 
     @classmethod
@@ -123,6 +127,8 @@ class Client:
                 alarm.cancel()
 
     async def _queued(self, method: bytes, path: str, body: _Body | None, limit: int) -> Answer:
+        if len(self._free.waiting) >= self._most_waiting:
+            raise error(Kind.BUSY, f"{method.decode()} {path}: {self._most_waiting} requests wait for a connection")
         try:
             await self._free.acquire()
         except CancelledError:
@@ -147,7 +153,9 @@ class Client:
                 return await self._exchange(method, path, body, limit, attempts - 1)
             raise error(_lost(lost, repeatable=repeatable), f"{what}: {_reasons(lost)}") from None
         except Exception as failed:
-            raise error(Kind.UNREACHABLE, f"{what}: {_reasons(failed)}") from None
+            unreachable = error(Kind.UNREACHABLE, f"{what}: {_reasons(failed)}")
+            unreachable.connection_refused = isinstance(failed, failures.ConnectionRefusedError)
+            raise unreachable from None
         try:
             return await _read(response, limit)
         except (ResponseFailed, CancelledError) as lost:
