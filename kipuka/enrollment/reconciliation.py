@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from twisted.logger import Logger
 
-from kipuka.authority.interface import Absent, Authority, FindsRequests, InProgress, Issued, Pending, Refused
+from kipuka.authority.interface import Absent, Authority, FindsRequests, HasClones, InProgress, Issued, Pending, Refused
 from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
@@ -43,6 +43,8 @@ class Reconciliation:
 
     def __init__(self, authority: Authority, ledger: Ledger, settle: timedelta, interval: timedelta) -> None:
         self._authority = authority
+        # A clone's records hold what the CA's do: what other rows have got from any of them is not this row's.
+        self._instances = authority.instances if isinstance(authority, HasClones) else frozenset({authority.id})
         self._ledger = ledger
         self._settle = settle
         self._stumbled = 0
@@ -99,7 +101,7 @@ class Reconciliation:
         None while one of them is on its way: what is found might be the answer that it is about to get.
         """
         ledger, wanted = self._ledger, row.application
-        rows = await ledger.run(lambda: ledger.store.of_key(wanted.ca_id, wanted.public_key))
+        rows = await ledger.run(lambda: ledger.store.of_key(self._instances, wanted.public_key))
         others = [each for each in rows if each.id != row.id]
         if any(each.state is State.SUBMITTING for each in others):
             return None

@@ -162,9 +162,9 @@ class Store:
         query = select(enrollments).where(_ROW.ca_id == ca_id, _ROW.state.in_(states))
         return self._rows(query.order_by(_ROW.id))
 
-    def of_key(self, ca_id: str, public_key: str) -> list[Enrollment]:
-        """The rows of a CA, open or not, in which this public key was asked to be certified, oldest first."""
-        query = select(enrollments).where(_ROW.public_key == public_key, _ROW.ca_id == ca_id)
+    def of_key(self, ca_ids: Collection[str], public_key: str) -> list[Enrollment]:
+        """The rows of these CAs, open or not, in which this public key was asked to be certified, oldest first."""
+        query = select(enrollments).where(_ROW.public_key == public_key, _ROW.ca_id.in_(ca_ids))
         return self._rows(query.order_by(_ROW.id))
 
     def page(
