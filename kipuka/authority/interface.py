@@ -156,6 +156,20 @@ class ChangesNames(Protocol):
 
 
 @runtime_checkable
+class Probed(Protocol):
+    """Something that can be asked whether it works: a CA, or what stands beside one."""
+
+    async def probe(self) -> None:
+        """Ask for something that cannot be had while any part of it is down, its directory included.
+
+        It takes no turn behind other requests and has no side effects. How long to wait is the caller's business:
+        cancelling ends it.
+
+        :raises AuthorityError: it does not work now.
+        """
+
+
+@runtime_checkable
 class KnowsStatus(Protocol):
     """A CA that can be asked whether a certificate of its own is still good."""
 
