@@ -92,13 +92,14 @@ class Client:
 
         return cls(url, agent, reactor, timeout=timeout, max_connections=max_connections, close=close)
 
-    async def get(self, path: str, limit: int = BODY_LIMIT) -> Answer:
+    async def get(self, path: str, limit: int = BODY_LIMIT, *, at_once: bool = False) -> Answer:
         """Fetch. Sent a second time when a kept connection turns out to be dead: a GET does no harm twice.
 
         :param limit: bytes of the answer's body.
+        :param at_once: waits for no free connection; for the one probe that must not queue behind stalled requests.
         :raises AuthorityError: UNREACHABLE, NO_ANSWER (not in time), BUSY or BAD_ANSWER (too long).
         """
-        return await self._limited(b"GET", path, None, limit)
+        return await self._limited(b"GET", path, None, limit, at_once=at_once)
 
     async def search(self, path: str, body: bytes) -> Answer:
         """Send JSON that asks and changes nothing; like :meth:`get` otherwise."""
@@ -117,8 +118,10 @@ class Client:
         if self._close is not None:
             await self._close()
 
-    async def _limited(self, method: bytes, path: str, body: _Body | None, limit: int) -> Answer:
-        exchange = Deferred.fromCoroutine(self._queued(method, path, body, limit))
+    async def _limited(
+        self, method: bytes, path: str, body: _Body | None, limit: int, *, at_once: bool = False
+    ) -> Answer:
+        exchange = Deferred.fromCoroutine((self._sent if at_once else self._queued)(method, path, body, limit))
         alarm = self._clock.callLater(self._timeout, exchange.cancel)
         try:
             return await exchange
@@ -134,9 +137,12 @@ class Client:
         except CancelledError:
             raise error(Kind.BUSY, f"{method.decode()} {path}: no connection became free in time") from None
         try:
-            return await self._exchange(method, path, body, limit, attempts=2 if body is None or body.repeatable else 1)
+            return await self._sent(method, path, body, limit)
         finally:
             self._free.release()
+
+    async def _sent(self, method: bytes, path: str, body: _Body | None, limit: int) -> Answer:
+        return await self._exchange(method, path, body, limit, attempts=2 if body is None or body.repeatable else 1)
 
     async def _exchange(self, method: bytes, path: str, body: _Body | None, limit: int, attempts: int) -> Answer:
         what = f"{method.decode()} {path}"
