@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
 
 from kipuka.enrollment.ledger import Ledger
-from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.submission import Submitter
 
 
-class Desk:
-    """The ledger, and for each CA who submits and who polls."""
+class Loop(Protocol):
+    """Something that goes on by itself: polling a CA, watching one."""
 
-    def __init__(self, ledger: Ledger, submitters: Sequence[Submitter], pollers: Sequence[Poller]) -> None:
+    def start(self) -> None:
+        """Begin; the ledger is open."""
+
+    async def stop(self) -> None:
+        """End, after what must not be broken off."""
+
+
+class Desk:
+    """The ledger, for each CA who submits, and what goes on by itself."""
+
+    def __init__(self, ledger: Ledger, submitters: Sequence[Submitter], loops: Sequence[Loop]) -> None:
         self._ledger = ledger
         self._submitters = submitters
-        self._pollers = pollers
+        self._loops = loops
 
     def start(self) -> None:
         """Begin to watch and to poll."""
         self._ledger.open()
         self._ledger.start()
-        for poller in self._pollers:
-            poller.start()
+        for loop in self._loops:
+            loop.start()
 
     def let_go(self) -> None:
         """Have every waiting client answered now; it may come back to this process's successor or another node."""
@@ -33,7 +43,7 @@ class Desk:
     async def close(self) -> None:
         """Wait for what is at the CAs, write it down, and close everything."""
         await gatherResults([Deferred.fromCoroutine(each.settled()) for each in self._submitters])
-        await gatherResults([Deferred.fromCoroutine(each.stop()) for each in self._pollers])
+        await gatherResults([Deferred.fromCoroutine(each.stop()) for each in self._loops])
         await self._ledger.stop()
         for submitter in self._submitters:
             await submitter.authority.close()

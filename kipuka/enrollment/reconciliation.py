@@ -24,7 +24,7 @@ _log = Logger("kipuka.reconciliation")
 
 _BEFORE = timedelta(minutes=5)
 """The clocks of CA and kipuka may differ by so much."""
-_STUCK = 2
+STUCK = 2
 """A request that stays unfinished for so many settling times will never be finished."""
 
 _AWAY = {Kind.UNREACHABLE, Kind.NO_ANSWER}
@@ -93,7 +93,7 @@ class Reconciliation:
             case Refused():
                 await ledger.happen(Event.REFUSED, row, **refused(found))
             case Absent() | InProgress():
-                await self._absent(row, begun, self._settle * (_STUCK if isinstance(found, InProgress) else 1))
+                await self._absent(row, begun, self._settle * (STUCK if isinstance(found, InProgress) else 1))
 
     async def _others(self, row: Enrollment) -> frozenset[str] | None:
         """The numbers of requests and certificates that other rows have for this row's key.
