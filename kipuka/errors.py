@@ -78,3 +78,7 @@ class RequestError(KipukaError):
 
 class AuthorityError(KipukaError):
     """A CA refused, failed, or could not be asked."""
+
+    connection_refused = False
+    """Whether nothing listened where the CA should: its process is gone, and with it whatever that had in hand. Every
+    other reason for which a CA cannot be reached leaves open whether it goes on working."""

@@ -17,6 +17,7 @@ from kipuka.assembly import enrollment
 from kipuka.assembly.authorities import authority
 from kipuka.assembly.labels import labels
 from kipuka.assembly.listener import audit_refused, server_material
+from kipuka.assembly.pools import audit_health, pools
 from kipuka.config import model
 from kipuka.config.faults import ConfigFaults
 from kipuka.config.inspect import inspect
@@ -54,7 +55,9 @@ def assemble(
     faults = inspect(config, now, ask=ask, environ=environ)
     if faults:
         raise ConfigFaults(faults)
-    office = enrollment.Office(config, {ca.id: authority(ca, reactor, ask) for ca in config.ca}, reactor)
+    cas = {ca.id: authority(ca, reactor, ask) for ca in config.ca}
+    grouped = pools(config, cas, reactor, audit_health)
+    office = enrollment.Office(config, cas, grouped, reactor)
     connections = ServerConnections(server_material(config.tls, ask), audit_refused)
     users = None if config.est.users is None else Users.parse(config.est.users.read_text("utf-8"))
     passwords = Passwords(users, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
@@ -13,11 +13,13 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from kipuka.assembly.pools import Pools
 from kipuka.authority.interface import Authority
 from kipuka.config import model
 from kipuka.enrollment.desk import Desk
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.polling import Poller
+from kipuka.enrollment.reconciliation import STUCK
 from kipuka.enrollment.registration import Registration, Times
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
@@ -32,6 +34,7 @@ _CONNECTIONS = 5
 _SETTLE_TIMES, _SETTLE_AT_LEAST = 2, 5
 """How long look-ups must find nothing: so many times the CA's time limit, and so many seconds however short that is.
 No request takes that long at a CA."""
+_ROUNDS = 6
 
 
 class Reactor(IReactorCore, IReactorTime, IReactorThreads):
@@ -45,7 +48,9 @@ class Office:
     :raises StoreUnavailable: it cannot be used at the moment.
     """
 
-    def __init__(self, config: model.Config, authorities: Mapping[str, Authority], reactor: Reactor) -> None:
+    def __init__(
+        self, config: model.Config, authorities: Mapping[str, Authority], grouped: Pools, reactor: Reactor
+    ) -> None:
         url = config.db.url
         store = Store.open(url)  # tables made, upgraded or refused while there is still a terminal to say so
         if store.copy is not None:
@@ -67,22 +72,43 @@ class Office:
         )
         self._replay = config.est.replay_window
         self._cas = {ca.id: ca for ca in config.ca}
-        self._submitters = {ca.id: self._submitter(ca, authorities[ca.id]) for ca in config.ca}
-        pollers = [self._poller(ca, authorities[ca.id], reactor) for ca in config.ca]
-        self.desk = Desk(self._ledger, list(self._submitters.values()), pollers)
+        self._grouped = grouped
+        self._submitters = {ca.id: self._submitter([ca], authorities[ca.id]) for ca in config.ca}
+        for name, group in grouped.pools.items():
+            self._submitters[name] = self._submitter([self._cas[each.id] for each in group.members], group)
+        pollers = [self._poller(ca, self._instance(ca.id, authorities), reactor) for ca in config.ca]
+        self.desk = Desk(self._ledger, list(self._submitters.values()), [*pollers, *grouped.watches])
 
     def registration(self, ca_id: str, label: str | None, profile: str | None) -> Registration:
-        """The registration authority of a label."""
-        ca = self._cas[ca_id]
-        times = Times(replay=self._replay)
-        if isinstance(ca, model.DogtagCa):
-            times = Times(ca.approval_timeout, _settle(ca), self._replay)
-        return Registration(self._submitters[ca_id], self._ledger, times, label=label, profile=profile)
+        """The registration authority of a label.
 
-    def _submitter(self, ca: model.Ca, authority: Authority) -> Submitter:
-        if isinstance(ca, model.DogtagCa):
+        :param ca_id: of a CA, or the name of a group.
+        """
+        return Registration(self._submitters[ca_id], self._ledger, self._times(ca_id), label=label, profile=profile)
+
+    def _times(self, ca_id: str) -> Times:
+        pool = self._grouped.pools.get(ca_id)
+        cas = [self._cas[each.id] for each in pool.members] if pool else [self._cas[ca_id]]
+        dogtags = [ca for ca in cas if isinstance(ca, model.DogtagCa)]
+        if not dogtags:
+            return Times(replay=self._replay)
+        approval, settle = max(ca.approval_timeout for ca in dogtags), max(map(_settle, dogtags))
+        if pool:
+            # A client whose CA dies over its request is kept until a clone has made it another certificate: what the
+            # CA died over settles in twice the time, and each step waits for a round of polling.
+            settle = STUCK * settle + _ROUNDS * max(ca.poll_interval for ca in dogtags)
+        return Times(approval, settle, self._replay)
+
+    def _instance(self, ca_id: str, authorities: Mapping[str, Authority]) -> Authority:
+        """Who is asked what became of the requests of a CA."""
+        pool = self._grouped.pool_of(ca_id)
+        return authorities[ca_id] if pool is None else pool.instance(ca_id)
+
+    def _submitter(self, cas: Sequence[model.Ca], authority: Authority) -> Submitter:
+        timeouts = [ca.timeout for ca in cas if isinstance(ca, model.DogtagCa)]
+        if timeouts:
             # Half of the settling time: the other half is the CA's, should this process be given up meanwhile.
-            return Submitter(authority, self._ledger, ca.timeout)
+            return Submitter(authority, self._ledger, min(timeouts))
         return Submitter(authority, self._ledger)
 
     def _poller(self, ca: model.Ca, authority: Authority, reactor: Reactor) -> Poller:

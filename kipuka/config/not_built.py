@@ -53,9 +53,6 @@ NOT_BUILT = (
     NotBuilt("est.serverkeygen", "server-side key generation", harmless=(False,)),
     NotBuilt("est.label[].authority", "lightweight sub-CAs"),
     NotBuilt("est.label[].serverkeygen_encryption", "server-side key generation"),
-    NotBuilt("ha.enabled", "pools of CAs", harmless=(False,)),
-    NotBuilt("ha.strategy", "pools of CAs"),
-    NotBuilt("ha.group", "pools of CAs"),
     NotBuilt("admin", "the admin API"),
     NotBuilt("audit", "audit records outside the log"),
 )

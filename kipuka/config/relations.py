@@ -23,6 +23,7 @@ def faults(data: Table) -> Iterator[Fault]:
     """
     yield from _duplicates(data)
     yield from _references(data)
+    yield from _groups(data)
     yield from _authentication(data)
 
 
@@ -106,6 +107,44 @@ def _references(data: Table) -> Iterator[Fault]:
         elif "dogtag_profile" in label and types.get(ca_id, "dogtag") != "dogtag":
             text = f'CA "{ca_id}" is of type "{types[ca_id]}" and has no profiles; remove this key'
             yield Fault(path_of(("est", "label", position, "dogtag_profile")), text)
+
+
+def _groups(data: Table) -> Iterator[Fault]:
+    """Groups whose members cannot stand in for each other, and such as are named but switched off."""
+    types = {ca["id"]: type_of(ca) for _, ca in _tables(data, "ca") if _is_name(ca.get("id"))}
+    member_of: dict[str, int] = {}
+    names = []
+    for position, group in _tables(data, "ha", "group"):
+        if _is_name(group.get("name")):
+            names.append(group["name"])
+        members = group.get("ca_ids")
+        for index, member in enumerate(members if isinstance(members, list) else []):
+            if not isinstance(member, str) or member not in types:
+                continue
+            path = path_of(("ha", "group", position, "ca_ids", index))
+            if types[member] != "dogtag":
+                text = f'CA "{member}" is of type "{types[member]}"; a group is made of clones of one Dogtag CA'
+                yield Fault(path, text)
+            first = member_of.setdefault(member, position)
+            if first != position:
+                other = path_of(("ha", "group", first))
+                yield Fault(path, f'CA "{member}" is in {other} already; a CA belongs to one group at most')
+    ha = _table(data, "ha")
+    if ha.get("enabled") is True and "group" not in ha:
+        yield Fault("ha.enabled", "there is no [[ha.group]] to switch on; add one, or remove this key")
+    if ha.get("enabled", False) is False:
+        yield from _switched_off(data, names)
+
+
+def _switched_off(data: Table, groups: list[str]) -> Iterator[Fault]:
+    targets = [("est.default_ca", _table(data, "est").get("default_ca"))]
+    targets += [
+        (path_of(("est", "label", position, "ca_id")), label.get("ca_id"))
+        for position, label in _tables(data, "est", "label")
+    ]
+    for path, target in targets:
+        if target in groups:
+            yield Fault(path, f'the group "{target}" is switched off; set ha.enabled = true, or name one of its CAs')
 
 
 def _authentication(data: Table) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
@@ -15,20 +16,30 @@ from kipuka.store.store import StoreUnavailable
 _log = Logger("kipuka.ledger")
 
 
-class Desk:
-    """The ledger, and for each CA who submits and who polls."""
+class Loop(Protocol):
+    """Something that goes on by itself: polling a CA, watching one."""
 
-    def __init__(self, ledger: Ledger, submitters: Sequence[Submitter], pollers: Sequence[Poller]) -> None:
+    def start(self) -> None:
+        """Begin; the ledger is open."""
+
+    async def stop(self) -> None:
+        """End, after what must not be broken off."""
+
+
+class Desk:
+    """The ledger, for each CA who submits, and what goes on by itself."""
+
+    def __init__(self, ledger: Ledger, submitters: Sequence[Submitter], loops: Sequence[Loop]) -> None:
         self._ledger = ledger
         self._submitters = submitters
-        self._pollers = pollers
+        self._loops = loops
 
     def start(self) -> None:
         """Begin to watch and to poll."""
         self._ledger.open()
         self._ledger.start()
-        for poller in self._pollers:
-            poller.start()
+        for loop in self._loops:
+            loop.start()
         self._strays = Deferred.fromCoroutine(self._name_strays())
 
     def let_go(self) -> None:
@@ -41,7 +52,7 @@ class Desk:
             waiting = await self._ledger.run(lambda: self._ledger.store.at_cas())
         except StoreUnavailable:
             return  # the loops say so
-        for ca_id in sorted(waiting.keys() - {poller.ca_id for poller in self._pollers}):
+        for ca_id in sorted(waiting.keys() - {each.ca_id for each in self._loops if isinstance(each, Poller)}):
             _log.warn(
                 'the ledger has {number} requests at CA "{ca}", which is not configured: nobody asks after them; put '
                 "its [[ca]] back, or see kipuka enrollments list --ca and abandon them",
@@ -52,7 +63,7 @@ class Desk:
     async def close(self) -> None:
         """Wait for what is at the CAs, write it down, and close everything."""
         await gatherResults([Deferred.fromCoroutine(each.settled()) for each in self._submitters])
-        await gatherResults([Deferred.fromCoroutine(each.stop()) for each in self._pollers])
+        await gatherResults([Deferred.fromCoroutine(each.stop()) for each in self._loops])
         await self._ledger.stop()
         for submitter in self._submitters:
             await submitter.authority.close()

@@ -20,6 +20,7 @@ from kipuka.authority.interface import (
     Absent,
     Authority,
     FindsRequests,
+    HasClones,
     InProgress,
     Issued,
     Pending,
@@ -38,7 +39,7 @@ _log = Logger("kipuka.reconciliation")
 
 _BEFORE = timedelta(minutes=5)
 """The clocks of CA and kipuka may differ by so much."""
-_STUCK = 2
+STUCK = 2
 """A request that stays unfinished for so many settling times will never be finished."""
 
 PARALLEL = 4
@@ -59,6 +60,8 @@ class Reconciliation:
 
     def __init__(self, authority: Authority, ledger: Ledger, settle: timedelta, interval: timedelta) -> None:
         self._authority = authority
+        # A clone's records hold what the CA's do: what other rows have got from any of them is not this row's.
+        self._instances = authority.instances if isinstance(authority, HasClones) else frozenset({authority.id})
         self._ledger = ledger
         self._settle = settle
         self._stumbled: set[int] = set()
@@ -86,8 +89,8 @@ class Reconciliation:
 
     async def _taken(self, rows: list[Enrollment]) -> frozenset[str]:
         """The certificates that are known to be others', so that a new process need not read them all at the CA."""
-        ca_id, since = self._authority.id, min(map(_since, rows))
-        return await self._ledger.run(lambda: self._ledger.store.serials(ca_id, since))
+        since = min(map(_since, rows))
+        return await self._ledger.run(lambda: self._ledger.store.serials(self._instances, since))
 
     async def _walk(self, authority: FindsRequests, tour: _Tour, known: frozenset[str]) -> None:
         """Look up row after row, beside others who do, while the CA is there."""
@@ -122,7 +125,7 @@ class Reconciliation:
             case Refused():
                 await ledger.happen(Event.REFUSED, row, **refused(found))
             case Absent() | InProgress():
-                await self._absent(row, begun, self._settle * (_STUCK if isinstance(found, InProgress) else 1))
+                await self._absent(row, begun, self._settle * (STUCK if isinstance(found, InProgress) else 1))
 
     async def _others(self, row: Enrollment) -> list[Enrollment] | None:
         """The other rows of this row's key.
@@ -130,7 +133,7 @@ class Reconciliation:
         None while one of them is on its way: what is found might be the answer that it is about to get.
         """
         ledger, wanted = self._ledger, row.application
-        rows = await ledger.run(lambda: ledger.store.of_key(wanted.ca_id, wanted.public_key))
+        rows = await ledger.run(lambda: ledger.store.of_key(self._instances, wanted.public_key))
         others = [each for each in rows if each.id != row.id]
         return None if any(each.state is State.SUBMITTING for each in others) else others
 

@@ -162,14 +162,14 @@ class Store:
         query = select(enrollments).where(_ROW.ca_id == ca_id, _ROW.state.in_(states))
         return self._rows(query.order_by(_ROW.id))
 
-    def of_key(self, ca_id: str, public_key: str) -> list[Enrollment]:
-        """The rows of a CA, open or not, in which this public key was asked to be certified, oldest first."""
-        query = select(enrollments).where(_ROW.public_key == public_key, _ROW.ca_id == ca_id)
+    def of_key(self, ca_ids: Collection[str], public_key: str) -> list[Enrollment]:
+        """The rows of these CAs, open or not, in which this public key was asked to be certified, oldest first."""
+        query = select(enrollments).where(_ROW.public_key == public_key, _ROW.ca_id.in_(ca_ids))
         return self._rows(query.order_by(_ROW.id))
 
-    def serials(self, ca_id: str, since: datetime) -> frozenset[str]:
-        """The serial numbers of a CA that are some row's and became so at or after this time."""
-        query = select(_ROW.serial).where(_ROW.updated >= since, _ROW.ca_id == ca_id, _ROW.serial.is_not(None))
+    def serials(self, ca_ids: Collection[str], since: datetime) -> frozenset[str]:
+        """The serial numbers of these CAs that are some row's and became so at or after this time."""
+        query = select(_ROW.serial).where(_ROW.updated >= since, _ROW.ca_id.in_(ca_ids), _ROW.serial.is_not(None))
         with self._database.read() as connection:
             return frozenset(connection.execute(query).scalars())
 

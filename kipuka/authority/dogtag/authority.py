@@ -75,6 +75,7 @@ class DogtagAuthority:
         self._clock = clock
         self._paths = paths or Paths()
         self._chain = Cached(self._fetch_chain, clock, cache_ttl)
+        self._serial: int | None = None
         self._templates: dict[str, Cached[wire.Template]] = {}
         self._tracking = Tracking(self._call)
         self._lookup = Lookup(self._call, clock)
@@ -153,6 +154,20 @@ class DogtagAuthority:
         if record.certificate != certificate:  # another CA's certificate with a serial number this one has used too
             return CertificateStatus.UNKNOWN
         return _STATUS.get(record.status, CertificateStatus.UNKNOWN)
+
+    async def probe(self) -> None:
+        """Ask for the certificate of the CA itself by its serial number, which needs the CA and its LDAP server.
+
+        Dogtag's own word for its state is "running" also while LDAP is down. "No such certificate" is a good answer:
+        it comes from the directory, and a CA whose certificate another CA signed has no record of it.
+
+        :raises AuthorityError: the CA does not work now.
+        """
+        if self._serial is None:
+            self._serial = (await self.chain())[0].serial_number
+        answer = await self._call(Operation.PROBE, hex(self._serial), at_once=True)
+        if not (outcome.no_such_certificate(answer) or (answer.status == 200 and answer.is_json)):
+            raise outcome.failure(answer)
 
     async def still_pending(self, expected: int) -> PendingRequests:
         """List what waits for an agent, in one call; see :meth:`kipuka.authority.dogtag.tracking.Tracking.pending`.
@@ -245,10 +260,13 @@ class DogtagAuthority:
         query: str = "",
         limit: int | None = None,
         send_before: float = math.inf,
+        at_once: bool = False,
     ) -> wire.Answer:
         """Try the candidate paths in order; only "nothing listens there" leads to the next, also for a POST."""
         answer = None
-        get = self._client.get if limit is None else partial(self._client.get, limit=limit)
+        get = partial(self._client.get, at_once=at_once)
+        if limit is not None:
+            get = partial(get, limit=limit)
         for position, path in enumerate(self._paths.candidates(operation, value)):
             path += query
             if body is None:

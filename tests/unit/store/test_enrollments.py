@@ -171,10 +171,12 @@ def test_of_key_finds_the_closed_ones_too(store: Store) -> None:
     first = store.join(application(1), NOW, REPLAY)
     closed = store.move(first.id, OPEN, State.CLOSED, LATER)
     store.join(application(2), NOW, REPLAY)
-    store.join(replace(application(3, ca="other"), public_key=first.application.public_key), NOW, REPLAY)
+    clones = store.join(replace(application(3, ca="clone"), public_key=first.application.public_key), NOW, REPLAY)
+    store.join(replace(application(5, ca="other"), public_key=first.application.public_key), NOW, REPLAY)
     again = store.join(replace(application(4), public_key=first.application.public_key), NOW, REPLAY)
-    assert store.of_key("ca", first.application.public_key) == [closed, again]
-    assert store.of_key("ca", "nobody's") == []
+    assert store.of_key({"ca"}, first.application.public_key) == [closed, again]
+    assert store.of_key({"ca", "clone"}, first.application.public_key) == [closed, clones, again]
+    assert store.of_key({"ca"}, "nobody's") == []
 
 
 def test_counts(store: Store) -> None:
