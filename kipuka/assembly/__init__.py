@@ -13,8 +13,9 @@ from twisted.web.http import Request
 
 from kipuka import service
 from kipuka.access.users import Users
-from kipuka.assembly import enrollment
-from kipuka.assembly.authorities import authority
+from kipuka.assembly import enrollment, health
+from kipuka.assembly.authorities import authority, beside
+from kipuka.assembly.chains import KeptChains
 from kipuka.assembly.labels import labels
 from kipuka.assembly.listener import audit_refused, server_material
 from kipuka.assembly.pools import audit_health, pools
@@ -55,9 +56,11 @@ def assemble(
     faults = inspect(config, now, ask=ask, environ=environ)
     if faults:
         raise ConfigFaults(faults)
-    cas = {ca.id: authority(ca, reactor, ask) for ca in config.ca}
-    grouped = pools(config, cas, reactor, audit_health)
-    office = enrollment.Office(config, cas, grouped, reactor)
+    ledger = enrollment.open_ledger(config, reactor)
+    kept = KeptChains(ledger)
+    cas = {ca.id: authority(ca, reactor, ask, kept) for ca in config.ca}
+    grouped = pools(config, cas, {ca.id: beside(ca, reactor, ask) for ca in config.ca}, reactor, audit_health)
+    office = enrollment.Office(config, ledger, cas, grouped, reactor)
     connections = ServerConnections(server_material(config.tls, ask), audit_refused)
     users = None if config.est.users is None else Users.parse(config.est.users.read_text("utf-8"))
     passwords = Passwords(users, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check))
@@ -65,11 +68,13 @@ def assemble(
     server = config.server
     limits = Limits(server.max_body_size, server.header_timeout, server.body_timeout, server.idle_timeout)
     est = EstOperations(gate, config.est.retry_after).resource()
-    site = EstSite(Tree(est, {}), reactor, limits, _log_access)
+    rooms = {b"health": health.room(config, grouped.as_json, ledger, lambda: bool(daemon.running))}
+    site = EstSite(Tree(est, rooms), reactor, limits, _log_access)
     secured = TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=reactor)
     limited = ConnectionLimit(secured, server.max_connections, server.max_connections_per_address)
     sockets = open_all(server.listen, environ)
-    return service.EstService(reactor, sockets, limited, site, office.desk, server.shutdown_timeout)
+    daemon = service.EstService(reactor, sockets, limited, site, office.desk, server.shutdown_timeout)
+    return daemon
 
 
 def _log_access(request: Request) -> None:

@@ -41,35 +41,45 @@ class Reactor(IReactorCore, IReactorTime, IReactorThreads):
     """What the ledger needs of a reactor."""
 
 
-class Office:
-    """The desk, and the registration authorities that hand requests to it.
+def open_ledger(config: model.Config, reactor: Reactor) -> Ledger:
+    """Make the ledger, and its tables.
 
     :raises UnusableDatabase: the database will not do.
     :raises StoreUnavailable: it cannot be used at the moment.
     """
+    url = config.db.url
+    store = Store.open(url)  # tables made, upgraded or refused while there is still a terminal to say so
+    if store.copy is not None:
+        _log.info("the tables of the ledger were upgraded; a copy of what was before is {file}", file=store.copy)
+    store.close()
+    threads = 1 if url.startswith("sqlite:") else _CONNECTIONS
+    pool = ThreadPool(minthreads=1, maxthreads=threads, name="ledger")
+    # Threads do not survive the fork of a daemon that detaches, so they begin with the reactor.
+    reactor.callWhenRunning(pool.start)
+    reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
+    return Ledger(
+        lambda: Store.open(url, upgrade=False, connections=threads),
+        lambda work: deferToThreadPool(reactor, pool, work),
+        reactor,
+        f"{socket.gethostname()} {secrets.token_hex(8)}",
+        _audit_event,
+        timedelta(seconds=config.db.keep),
+        timedelta(seconds=config.est.replay_window),
+    )
+
+
+class Office:
+    """The desk, and the registration authorities that hand requests to it."""
 
     def __init__(
-        self, config: model.Config, authorities: Mapping[str, Authority], grouped: Pools, reactor: Reactor
+        self,
+        config: model.Config,
+        ledger: Ledger,
+        authorities: Mapping[str, Authority],
+        grouped: Pools,
+        reactor: Reactor,
     ) -> None:
-        url = config.db.url
-        store = Store.open(url)  # tables made, upgraded or refused while there is still a terminal to say so
-        if store.copy is not None:
-            _log.info("the tables of the ledger were upgraded; a copy of what was before is {file}", file=store.copy)
-        store.close()
-        threads = 1 if url.startswith("sqlite:") else _CONNECTIONS
-        pool = ThreadPool(minthreads=1, maxthreads=threads, name="ledger")
-        # Threads do not survive the fork of a daemon that detaches, so they begin with the reactor.
-        reactor.callWhenRunning(pool.start)
-        reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
-        self._ledger = Ledger(
-            lambda: Store.open(url, upgrade=False, connections=threads),
-            lambda work: deferToThreadPool(reactor, pool, work),
-            reactor,
-            f"{socket.gethostname()} {secrets.token_hex(8)}",
-            _audit_event,
-            timedelta(seconds=config.db.keep),
-            timedelta(seconds=config.est.replay_window),
-        )
+        self._ledger = ledger
         self._replay = config.est.replay_window
         self._cas = {ca.id: ca for ca in config.ca}
         self._grouped = grouped

@@ -113,14 +113,19 @@ class _Inspection:
         self._note(f"{where}.chain" if ca.chain else f"{where}.cert", check_chain(chain, self.now, to_root=True))
 
     def dogtag_ca(self, where: str, ca: DogtagCa) -> None:
-        agent = self._load(f"{where}.agent_cert", material.certificates, ca.agent_cert)
-        self._key(f"{where}.agent_key", ca.agent_key, ca.agent_key_passphrase, agent)
-        if agent:
-            self._note(f"{where}.agent_cert", check_chain(agent, self.now))
-            self._note(f"{where}.agent_cert", check_leaf(agent[0], ExtendedKeyUsageOID.CLIENT_AUTH))
+        self._agent(f"{where}.agent", ca.agent_cert, ca.agent_key, ca.agent_key_passphrase)
+        if ca.kra_agent_cert is not None and ca.kra_agent_key is not None:
+            self._agent(f"{where}.kra_agent", ca.kra_agent_cert, ca.kra_agent_key, ca.kra_agent_key_passphrase)
         for certificate in self._load(f"{where}.ca_cert", material.certificates, ca.ca_cert):
             self._note(f"{where}.ca_cert", check_ca(certificate))
             self._note(f"{where}.ca_cert", check_validity(certificate, self.now))
+
+    def _agent(self, setting: str, certificate: Path, key: Path, passphrase: Secret | None) -> None:
+        agent = self._load(f"{setting}_cert", material.certificates, certificate)
+        self._key(f"{setting}_key", key, passphrase, agent)
+        if agent:
+            self._note(f"{setting}_cert", check_chain(agent, self.now))
+            self._note(f"{setting}_cert", check_leaf(agent[0], ExtendedKeyUsageOID.CLIENT_AUTH))
 
     def users(self, path: Path) -> None:
         try:

@@ -25,6 +25,7 @@ def faults(data: Table) -> Iterator[Fault]:
     yield from _references(data)
     yield from _groups(data)
     yield from _authentication(data)
+    yield from _kra_agent(data)
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -188,3 +189,15 @@ def _authentication(data: Table) -> Iterator[Fault]:
             "set est.users, tls.client_auth.trust_anchors, or both"
         )
         yield Fault("est", text)
+
+
+def _kra_agent(data: Table) -> Iterator[Fault]:
+    """An agent for a KRA that is not named, or half an agent."""
+    for position, ca in _tables(data, "ca"):
+        written = [key for key in ("kra_agent_cert", "kra_agent_key", "kra_agent_key_passphrase") if key in ca]
+        if written and "kra_url" not in ca:
+            yield Fault(path_of(("ca", position, written[0])), "has no effect without kra_url; name the KRA there")
+        elif written and not {"kra_agent_cert", "kra_agent_key"} <= set(written):
+            missing = "kra_agent_key" if "kra_agent_cert" in written else "kra_agent_cert"
+            text = f"belongs to an agent of its own; set {missing} too, or leave both out to use the CA's agent"
+            yield Fault(path_of(("ca", position, written[0])), text)

@@ -31,6 +31,8 @@ BEAT = 3.0
 """Seconds between two signs of life of a process."""
 CLEAN = 3600.0
 """Seconds between two looks for rows that have been kept long enough."""
+STALE = 12.0
+"""Seconds after the last written sign of life from which on the store counts as not to be written."""
 DEAD = timedelta(seconds=20)
 """A process that gave no sign of life for so long is taken for dead, and what it submitted for unknown."""
 QUEUE = 10.0
@@ -70,6 +72,7 @@ class Ledger:
         self._waiters: defaultdict[int, list[tuple[Enrollment, Deferred[Enrollment | None]]]] = defaultdict(list)
         self._looked = self.now()
         self._patient = True
+        self._beaten: float | None = None
         self.in_hand: Counter[int] = Counter()
         """How many of this process's tasks are submitting a row, by its id."""
         self._loops = [
@@ -195,9 +198,15 @@ class Ledger:
                 self._tell(row)
         self._looked = now  # only now: what changed while the store could not be asked is still to be told
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the store took what was written into it a moment ago."""
+        return self._beaten is not None and self._clock.seconds() - self._beaten <= STALE
+
     async def _beat(self) -> None:
         now = self.now()
         await self.run(lambda: self._store.beat(self.process, now))
+        self._beaten = self._clock.seconds()
 
     async def _clean(self) -> None:
         now = self.now()

@@ -116,6 +116,14 @@ processes = Table(
     Column("seen", Instant, nullable=False),
 )
 
+ca_chains = Table(
+    "ca_chains",
+    metadata,
+    Column("ca_id", Words, primary_key=True),
+    Column("chain", Text, nullable=False),
+    Column("fetched", Instant, nullable=False),
+)
+
 _APPLICATION = tuple(Application.__dataclass_fields__)
 _OTHERS = tuple(name for name in Enrollment.__dataclass_fields__ if name != "application")
 

@@ -14,6 +14,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, or_, select, update
 
+from kipuka.store.chains import Chains
 from kipuka.store.database import Database
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
 from kipuka.store.opening import open_database
@@ -67,11 +68,13 @@ class Store:
     All methods raise :class:`StoreUnavailable`.
 
     :param copy: the copy of the database that was made before its tables were upgraded at this start.
+    :ivar chains: the CAs' certificates.
     """
 
     def __init__(self, database: Database, copy: Path | None = None) -> None:
         self._database = database
         self.copy = copy
+        self.chains = Chains(database)
         adding = database.insert(enrollments).on_conflict_do_nothing(index_elements=[_ROW.key], index_where=IS_OPEN)
         self._add = adding.returning(*enrollments.c)
 

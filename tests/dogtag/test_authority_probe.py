@@ -9,7 +9,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from kipuka.authority.dogtag import DogtagAuthority
+from kipuka.authority.dogtag import DogtagAuthority, Subsystem
+from kipuka.errors import AuthorityError, Kind
 from kipuka.tls.client import ClientPolicy
 from tests.support.dogtag_contract import connections_closed
 
@@ -42,3 +43,21 @@ class ProbeTests(TestCase):
 
     async def test_a_certificate_the_directory_does_not_have_is_a_sign_of_life(self) -> None:
         await self.dogtag(paths={"probe": "/ca/rest/certs/0x7fffffffffffffff"}).probe()
+
+    def kra(self, credential: str) -> Subsystem:
+        subsystem = Subsystem.open(Subsystem.kra, reactor, self.lab.url, self.policy(credential))
+        self.addCleanup(connections_closed)
+        self.addCleanup(lambda: Deferred.fromCoroutine(subsystem.close()))
+        return subsystem
+
+    async def test_a_kra_that_knows_its_agent_is_well(self) -> None:
+        await self.kra("agent").probe()
+
+    async def test_a_kra_is_not_well_for_who_is_no_agent_of_it(self) -> None:
+        for credential in ("user", "stranger"):
+            try:
+                await self.kra(credential).probe()
+            except AuthorityError as trouble:
+                self.assertIs(trouble.kind, Kind.MISCONFIGURED)
+            else:
+                self.fail(credential)

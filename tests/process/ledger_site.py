@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,6 +87,11 @@ class Site:
         """Start the daemon again."""
         self.daemon.spawn()
         self.daemon.wait_until_ready()
+
+    def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        """Run a statement on the database, past the daemon."""
+        with contextlib.closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
+            return connection.execute(statement, values).fetchall()
 
     def happened(self, event: str, number: int = 1, seconds: float = 10) -> None:
         """Wait until the audit says that an event happened so many times: "deferred", "granted", "client gone", ..."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 
 from kipuka.authority.dogtag import outcome, wire
 from kipuka.authority.dogtag.cached import Cached
+from kipuka.authority.dogtag.chain import Chain, Keeper
 from kipuka.authority.dogtag.client import Client
 from kipuka.authority.dogtag.lookup import Lookup
 from kipuka.authority.dogtag.paths import Operation, Paths
@@ -57,6 +58,8 @@ class DogtagAuthority:
     :param id: the ``[[ca]] id``.
     :param profile: the profile for requests that name none.
     :param cache_ttl: seconds the chain is kept; 0 asks each time. An older chain serves while the CA is away.
+    :param trust: what a chain from the keeper must lead to, see :func:`kipuka.authority.dogtag.chain.checked`.
+    :param keeper: where the chain outlives the process.
     """
 
     def __init__(
@@ -68,13 +71,15 @@ class DogtagAuthority:
         clock: IReactorTime,
         cache_ttl: float = 3600.0,
         paths: Paths | None = None,
+        trust: Sequence[x509.Certificate] = (),
+        keeper: Keeper | None = None,
     ) -> None:
         self._id = id
         self._client = client
         self._profile = profile
         self._clock = clock
         self._paths = paths or Paths()
-        self._chain = Cached(self._fetch_chain, clock, cache_ttl)
+        self._chain = Chain(id, self._call, clock, cache_ttl, trust, keeper)
         self._serial: int | None = None
         self._templates: dict[str, Cached[wire.Template]] = {}
         self._tracking = Tracking(self._call)
@@ -93,6 +98,8 @@ class DogtagAuthority:
         max_connections: int = 8,
         cache_ttl: float = 3600.0,
         paths: Mapping[str, str] | None = None,
+        trust: Sequence[x509.Certificate] = (),
+        keeper: Keeper | None = None,
     ) -> DogtagAuthority:
         """Return the CA at a URL, over connections of its own. Nothing is sent yet.
 
@@ -103,7 +110,9 @@ class DogtagAuthority:
         :raises ValueError: a path override is wrong.
         """
         client = Client.open(reactor, url, policy, timeout=timeout, max_connections=max_connections)
-        return cls(id, client, profile, clock=reactor, cache_ttl=cache_ttl, paths=Paths(paths))
+        return cls(
+            id, client, profile, clock=reactor, cache_ttl=cache_ttl, paths=Paths(paths), trust=trust, keeper=keeper
+        )
 
     @property
     def id(self) -> str:
@@ -113,7 +122,7 @@ class DogtagAuthority:
     async def chain(self) -> tuple[x509.Certificate, ...]:
         """Return the CA certificate and what leads to its root.
 
-        :raises AuthorityError: the CA is away and was never reached before.
+        :raises AuthorityError: the CA is away and was never reached before, or nothing is to be cached.
         """
         return await self._chain.get()
 
@@ -207,12 +216,6 @@ class DogtagAuthority:
             if trouble.kind in (Kind.NO_ANSWER, Kind.BAD_ANSWER):
                 raise outcome.error(Kind.UNREACHABLE, f"no form of the profile: {trouble.cause}") from trouble
             raise
-
-    async def _fetch_chain(self) -> tuple[x509.Certificate, ...]:
-        answer = await self._call(Operation.CHAIN)
-        if answer.status != 200:
-            raise outcome.failure(answer)
-        return wire.chain(answer)
 
     async def _fetch_template(self, profile: str) -> wire.Template:
         answer = await self._call(Operation.TEMPLATE, profile)

@@ -205,6 +205,16 @@ def test_agent_certificate_for_other_uses(site: Site) -> None:
     assert "clientAuth" in fault
 
 
+def test_the_agent_at_the_kra_is_looked_at_too(site: Site) -> None:
+    lines = 'kra_url = "https://kra"\nkra_agent_cert = "kra.pem"\nkra_agent_key = "kra-key.pem"\n'
+    text = CONFIG.replace('profile = "x"\n', f'profile = "x"\n{lines}')
+    site.ca.client("CN=kra agent").write(site.folder, "kra")
+    assert site.faults(text) == []
+    site.ca.client("CN=kra agent", not_after=PAST).write(site.folder, "kra")
+    (fault,) = site.faults(text)
+    assert fault.startswith("ca[1].kra_agent_cert: the certificate CN=kra agent expired on ")
+
+
 def test_chain_in_the_wrong_order(site: Site) -> None:
     server = site.sub.server()
     server.write(site.folder, "server")

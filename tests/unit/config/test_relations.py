@@ -6,7 +6,7 @@ import pytest
 
 from kipuka.authority.dogtag.paths import Operation, Paths
 from kipuka.config.load import parse
-from kipuka.config.model.ca import OPERATIONS
+from kipuka.config.model.ca import OPERATIONS, DogtagCa
 from tests.unit.config.texts import DOGTAG_CA, FILE_CA, HERE, MINIMAL, TLS, USERS, faults, label
 
 EST_OPERATIONS = ["cacerts", "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen", "csrattrs"]
@@ -244,3 +244,24 @@ def test_a_group_that_is_switched_off_cannot_be_named(switch: str) -> None:
 def test_pools_need_a_group() -> None:
     text = MINIMAL + "[ha]\nenabled = true\n"
     assert faults(text) == ["ha.enabled: there is no [[ha.group]] to switch on; add one, or remove this key"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "path", "said"),
+    [
+        ('kra_agent_cert = "a.pem"\nkra_agent_key = "b.pem"', "ca[0].kra_agent_cert", "no effect without kra_url"),
+        ('kra_url = "https://kra"\nkra_agent_cert = "a.pem"', "ca[0].kra_agent_cert", "set kra_agent_key too"),
+        ('kra_url = "https://kra"\nkra_agent_key = "b.pem"', "ca[0].kra_agent_key", "set kra_agent_cert too"),
+        ('kra_url = "https://kra"\nkra_agent_key_passphrase = "env:X"', "ca[0].kra_agent_key_passphrase", "an agent"),
+    ],
+)
+def test_an_agent_at_the_kra_is_whole_and_has_a_kra(lines: str, path: str, said: str) -> None:
+    (fault,) = faults(TLS + DOGTAG_CA + lines + USERS)
+    assert fault.startswith(f"{path}: ")
+    assert said in fault
+
+
+def test_a_kra_needs_no_agent_of_its_own() -> None:
+    (ca,) = parse(TLS + DOGTAG_CA + 'kra_url = "https://kra"\ntps_url = "https://tps:8443"' + USERS, HERE).ca
+    assert isinstance(ca, DogtagCa)
+    assert (ca.kra_url, ca.kra_agent_cert, ca.tps_url) == ("https://kra", None, "https://tps:8443")

@@ -1,0 +1,61 @@
+"""What ``/health`` of a configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from twisted.web.resource import IResource
+
+from kipuka.config import model
+from kipuka.enrollment.ledger import Ledger
+from kipuka.web import health
+
+Health = Mapping[str, Mapping[str, object]]
+
+_USABLE = {"healthy", "degraded"}
+"""What stands in ``/health/ca`` of a CA that gets requests."""
+_WHO: Mapping[str, health.Authorise] = {"open": health.anybody, "loopback": health.loopback}
+
+
+def room(
+    config: model.Config,
+    cas: Callable[[], Health],
+    ledger: Ledger,
+    is_serving: Callable[[], bool],
+    authorise: health.Authorise | None = None,
+) -> IResource:
+    """Build the room ``/health``.
+
+    :param cas: how each CA is.
+    :param is_serving: whether every listener is open and none is about to close.
+    :param authorise: for ``health = "token"``.
+    """
+
+    def ready() -> list[str]:
+        return list(_reasons(config, cas(), is_written=ledger.is_written, is_serving=is_serving()))
+
+    who = _WHO.get(config.admin.health) or authorise
+    assert who is not None  # noqa: S101 - "token" comes with somebody who knows the tokens
+    return health.HealthPages(cas, ready, who).resource()
+
+
+def _reasons(config: model.Config, cas: Health, *, is_written: bool, is_serving: bool) -> Iterator[str]:
+    """Why requests cannot be served, one sentence each."""
+    if not is_serving:
+        yield "kipuka is starting or stopping."
+    if not is_written:
+        yield "The database of the ledger takes no entries."
+    groups = {group.name: group.ca_ids for group in config.ha.group}
+    for name in _used(config):
+        status = {ca_id: cas.get(ca_id, {}).get("status", "unknown") for ca_id in groups.get(name, (name,))}
+        if not _USABLE & set(status.values()):
+            states = ", ".join(f"{ca_id} is {each}" for ca_id, each in status.items())
+            yield f"No CA of {name} can be used: {states}."
+
+
+def _used(config: model.Config) -> list[str]:
+    """The CAs and groups that requests go to."""
+    if not config.est.enabled:
+        return []
+    labels = [label.ca_id for label in config.est.label]
+    return list(dict.fromkeys([*labels] if config.est.default_label else [config.default_ca, *labels]))
