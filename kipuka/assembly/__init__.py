@@ -13,7 +13,7 @@ from twisted.web.http import Request
 
 from kipuka import service
 from kipuka.access.users import Users
-from kipuka.assembly import enrollment
+from kipuka.assembly import enrollment, monitoring
 from kipuka.assembly.authorities import authority
 from kipuka.assembly.labels import labels
 from kipuka.assembly.listener import audit_refused, server_material
@@ -21,13 +21,15 @@ from kipuka.config import model
 from kipuka.config.faults import ConfigFaults
 from kipuka.config.inspect import inspect
 from kipuka.observe import audit
+from kipuka.observe.metrics import Metrics, Sources
 from kipuka.sockets import open_all
 from kipuka.tls.server import ServerConnections
 from kipuka.web.authentication import Passwords
 from kipuka.web.est import EstOperations
 from kipuka.web.limits import ConnectionLimit, Limits
+from kipuka.web.metrics import MetricsPage
 from kipuka.web.routing import Gate
-from kipuka.web.session import client_address
+from kipuka.web.session import client_address, reference
 from kipuka.web.site import EstSite
 from kipuka.web.tree import Tree
 
@@ -54,17 +56,31 @@ def assemble(
     faults = inspect(config, now, ask=ask, environ=environ)
     if faults:
         raise ConfigFaults(faults)
-    office = enrollment.Office(config, {ca.id: authority(ca, reactor, ask) for ca in config.ca}, reactor)
-    connections = ServerConnections(server_material(config.tls, ask), audit_refused)
+    metrics = Metrics(monitoring.names(config), reactor.seconds)
+    authorities = {ca.id: authority(ca, reactor, ask, metrics.called) for ca in config.ca}
+    office = enrollment.Office(config, authorities, reactor, metrics.happened)
+    connections = ServerConnections(server_material(config.tls, ask), monitoring.refusals(metrics, audit_refused))
     users = None if config.est.users is None else Users.parse(config.est.users.read_text("utf-8"))
-    passwords = Passwords(users, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check))
-    gate = Gate(labels(config, office.registration, users), passwords, config.est.retry_after, audit.to_log)
+    passwords = Passwords(
+        users,
+        monitoring.passwords(metrics, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check)),
+    )
+    offered = labels(config, office.registration, users)
+    gate = Gate(offered, passwords, config.est.retry_after, audit.to_log, metrics.began)
     server = config.server
     limits = Limits(server.max_body_size, server.header_timeout, server.body_timeout, server.idle_timeout)
     est = EstOperations(gate, config.est.retry_after).resource()
-    site = EstSite(Tree(est, {}), reactor, limits, _log_access)
+    counts = monitoring.LedgerCounts(office.counts, reactor)
+    rooms = {b"metrics": MetricsPage(metrics.exposition, counts.refresh).resource()}
+    site = EstSite(Tree(est, rooms), reactor, limits, _log_access, monitoring.handshakes(metrics))
     secured = TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=reactor)
     limited = ConnectionLimit(secured, server.max_connections, server.max_connections_per_address)
+    metrics.sources = Sources(
+        connections=lambda: limited.connections,
+        refused_connections=lambda: limited.refused,
+        waiting=office.waiting,
+        rows=counts.rows,
+    )
     sockets = open_all(server.listen, environ)
     return service.EstService(reactor, sockets, limited, site, office.desk, server.shutdown_timeout)
 
@@ -72,10 +88,11 @@ def assemble(
 def _log_access(request: Request) -> None:
     """One line for each answer; what the client sent is escaped, so that it cannot forge a line."""
     _access.info(
-        "{address} {method!r} {path!r} {status} {size} bytes",
+        "{address} {method!r} {path!r} {status} {size} bytes {reference}",
         address=client_address(request),
         method=request.method,
         path=request.uri[:200],
         status=request.code,
         size=request.sentLength,
+        reference=reference(request),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,7 +16,11 @@ from kipuka.tls.client import ClientPolicy
 Ask = Callable[[str], str]
 
 
-def authority(ca: model.Ca, reactor: IReactorTime, ask: Ask | None) -> Authority:
+Called = Callable[[str, str, str, float], None]
+"""Told each call to a CA: its id, the operation, the outcome, seconds."""
+
+
+def authority(ca: model.Ca, reactor: IReactorTime, ask: Ask | None, called: Called) -> Authority:
     """Build one CA; nothing is sent to it yet.
 
     :raises MaterialError: a file of it cannot be used.
@@ -45,5 +50,6 @@ def authority(ca: model.Ca, reactor: IReactorTime, ask: Ask | None) -> Authority
             max_connections=ca.max_connections,
             cache_ttl=ca.cache_ttl if ca.cache_certificates else 0,
             paths=ca.paths,
+            observe=partial(called, ca.id),
         )
     raise TypeError(f"no CA of type {ca.type} is built")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -22,7 +23,7 @@ from kipuka.enrollment.registration import Registration, Times
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
 from kipuka.observe import audit
-from kipuka.store.rows import Enrollment
+from kipuka.store.rows import Enrollment, State
 from kipuka.store.store import Store
 
 _log = Logger("kipuka.ledger")
@@ -41,11 +42,18 @@ class Reactor(IReactorCore, IReactorTime, IReactorThreads):
 class Office:
     """The desk, and the registration authorities that hand requests to it.
 
+    :param happened: told the CA and the name of each event of the ledger, for the metrics.
     :raises UnusableDatabase: the database will not do.
     :raises StoreUnavailable: it cannot be used at the moment.
     """
 
-    def __init__(self, config: model.Config, authorities: Mapping[str, Authority], reactor: Reactor) -> None:
+    def __init__(
+        self,
+        config: model.Config,
+        authorities: Mapping[str, Authority],
+        reactor: Reactor,
+        happened: Callable[[str, str], None],
+    ) -> None:
         url = config.db.url
         store = Store.open(url)  # tables made, upgraded or refused while there is still a terminal to say so
         if store.copy is not None:
@@ -56,12 +64,17 @@ class Office:
         # Threads do not survive the fork of a daemon that detaches, so they begin with the reactor.
         reactor.callWhenRunning(pool.start)
         reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
+
+        def record(event: Event, row: Enrollment) -> None:
+            _audit_event(event, row)
+            happened(row.application.ca_id, event.value)
+
         self._ledger = Ledger(
             lambda: Store.open(url, upgrade=False, connections=threads),
             lambda work: deferToThreadPool(reactor, pool, work),
             reactor,
             f"{socket.gethostname()} {secrets.token_hex(8)}",
-            _audit_event,
+            record,
             timedelta(seconds=config.db.keep),
             timedelta(seconds=config.est.replay_window),
         )
@@ -78,6 +91,14 @@ class Office:
         if isinstance(ca, model.DogtagCa):
             times = Times(ca.approval_timeout, _settle(ca), self._replay)
         return Registration(self._submitters[ca_id], self._ledger, times, label=label, profile=profile)
+
+    def waiting(self) -> int:
+        """How many clients wait for the ledger."""
+        return self._ledger.waiting
+
+    def counts(self) -> Deferred[dict[State, int]]:
+        """How many rows there are in each state; fails with StoreUnavailable."""
+        return self._ledger.run(lambda: self._ledger.store.counts())
 
     def _submitter(self, ca: model.Ca, authority: Authority) -> Submitter:
         if isinstance(ca, model.DogtagCa):
