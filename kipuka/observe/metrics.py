@@ -30,14 +30,16 @@ NO_LABEL = "(none)"
 
 ENROLLING = ("simpleenroll", "simplereenroll", "serverkeygen", "fullcmc")
 """The operations whose outcome is a certificate."""
-GONE, ISSUED, PENDING, ANSWERED = "gone", "issued", "pending", "answered"
-"""Outcomes of an operation beside the kinds of errors; GONE: the client went away before its answer."""
+GONE, ISSUED, PENDING, ANSWERED, FAILED = "gone", "issued", "pending", "answered", "failed"
+"""Outcomes of an operation beside the kinds of errors; GONE: the client went away before its answer. ANSWERED and
+FAILED are results too: outcomes in few words, for histograms, where each word makes a dozen series."""
 STATUSES = ("healthy", "degraded", "circuit_open", "half_open", "unknown")
 """How a CA can stand; as in ``GET /health/ca``."""
 
 _KINDS = frozenset(kind.value for kind in Kind)
 _OUTCOMES = frozenset({GONE, ISSUED, PENDING, ANSWERED}) | _KINDS
-_CALL_OUTCOMES = frozenset({"1xx", "2xx", "3xx", "4xx", "5xx"}) | _KINDS
+_ANSWERS = frozenset({"1xx", "2xx", "3xx", "4xx"})
+_CALL_OUTCOMES = _ANSWERS | {"5xx"} | _KINDS
 _FAILURES = frozenset(
     kind.value
     for kind in (
@@ -58,7 +60,7 @@ _OPENMETRICS = "application/openmetrics-text"
 _ANSWER_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _FRESH = 1.0
 """Seconds for which the same page is given out again: whoever asks often costs no more than one page a second."""
-_CALL_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_CALL_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 
 
 @dataclass(frozen=True)
@@ -136,10 +138,16 @@ class Metrics:
             buckets=_ANSWER_SECONDS,
             registry=registry,
         )
-        self._calls = Histogram(
+        self._calls = Counter(
+            "kipuka_ca_calls",
+            "Calls to a CA over the network, by operation and outcome.",
+            ("ca", "operation", "outcome"),
+            registry=registry,
+        )
+        self._call_seconds = Histogram(
             "kipuka_ca_call_seconds",
             "Seconds that a call to a CA took, waiting for a free connection included.",
-            ("ca", "operation", "outcome"),
+            ("ca", "operation", "result"),
             buckets=_CALL_SECONDS,
             registry=registry,
         )
@@ -209,7 +217,9 @@ class Metrics:
         :param outcome: ``2xx`` to ``5xx``, or the value of a :class:`~kipuka.errors.Kind`.
         """
         known = outcome if outcome in _CALL_OUTCOMES else OTHER
-        self._calls.labels(self._ca(ca), operation, known).observe(seconds)
+        self._calls.labels(self._ca(ca), operation, known).inc()
+        result = ANSWERED if known in _ANSWERS else FAILED
+        self._call_seconds.labels(self._ca(ca), operation, result).observe(seconds)
 
     def happened(self, ca: str, event: str) -> None:
         """Something happened to a row of the ledger."""
@@ -315,9 +325,9 @@ def _name(label: str | None) -> str:
 
 
 def _result(outcome: str) -> str:
-    """Outcomes in four words, for the histogram: each word is a dozen series for every operation."""
+    """The outcome of an operation in five words."""
     if outcome in (PENDING, GONE):
         return outcome
     if outcome in (ISSUED, ANSWERED):
         return ANSWERED
-    return "failed" if outcome in _FAILURES else "refused"
+    return FAILED if outcome in _FAILURES else "refused"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from klein import Klein
 from twisted.internet.defer import Deferred
@@ -10,16 +11,19 @@ from twisted.web.http import Request
 from twisted.web.resource import IResource
 
 from kipuka.errors import KipukaError
+from kipuka.web import session
 from kipuka.web.answers import Answer, prepare
 from kipuka.web.errors import refusal
 from kipuka.web.routing import plain_errors
 
-Authorise = Callable[[Request], None]
-"""Returns when the caller may read the numbers; raises RequestError UNAUTHENTICATED or FORBIDDEN when not."""
+Authorise = Callable[[Request], Awaitable[None]]
+"""Raises RequestError, UNAUTHENTICATED or FORBIDDEN, for whoever may not read the numbers."""
+
+_CHALLENGE = "WWW-Authenticate"
 
 
-def anybody(request: Request) -> None:
-    """Let everybody read who reaches the listener."""
+async def anybody(_request: Request) -> None:
+    """Everybody may read who reaches the listener."""
 
 
 class MetricsPage:
@@ -60,9 +64,12 @@ class MetricsPage:
 
     async def _answer(self, request: Request) -> Answer:
         try:
-            self._authorise(request)
+            await self._authorise(request)
         except KipukaError as error:
-            return refusal(error, retry_after=1)
+            answer = refusal(error, 1, session.reference(request))
+            # Here it is a token that is asked for, and not a name and password.
+            headers = ((name, "Bearer" if name == _CHALLENGE else value) for name, value in answer.headers)
+            return replace(answer, headers=tuple(headers))
         await self._refresh()
         media_type, body = self._expose(request.getHeader("accept") or "")
         return Answer(200, media_type, body, (("Cache-Control", "no-store"),))
