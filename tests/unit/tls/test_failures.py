@@ -68,9 +68,8 @@ def test_a_handshake_that_succeeds() -> None:
     [
         (no_trust, failures.DISTRUST),
         (lambda context: context.set_max_proto_version(SSL.TLS1_2_VERSION), failures.VERSION),
-        (lambda context: context.set_tls13_ciphersuites(b"TLS_AES_128_CCM_SHA256"), failures.CIPHER),
     ],
-    ids=["distrust", "version", "cipher"],
+    ids=["distrust", "version"],
 )
 def test_with_tls_1_3_only(client: Setting, cause: str) -> None:
     assert failed(client, minimum=SSL.TLS1_3_VERSION) == cause
