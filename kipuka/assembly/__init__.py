@@ -13,7 +13,7 @@ from twisted.web.http import Request
 
 from kipuka import service
 from kipuka.access.users import Users
-from kipuka.assembly import enrollment, health
+from kipuka.assembly import enrollment, health, monitoring
 from kipuka.assembly.authorities import authority, beside
 from kipuka.assembly.chains import KeptChains
 from kipuka.assembly.labels import labels
@@ -23,13 +23,15 @@ from kipuka.config import model
 from kipuka.config.faults import ConfigFaults
 from kipuka.config.inspect import inspect
 from kipuka.observe import audit
+from kipuka.observe.metrics import Metrics, Sources
 from kipuka.sockets import open_all
 from kipuka.tls.server import ServerConnections
 from kipuka.web.authentication import Passwords
 from kipuka.web.est import EstOperations
 from kipuka.web.limits import ConnectionLimit, Limits
+from kipuka.web.metrics import MetricsPage
 from kipuka.web.routing import Gate
-from kipuka.web.session import client_address
+from kipuka.web.session import client_address, reference
 from kipuka.web.site import EstSite
 from kipuka.web.tree import Tree
 
@@ -56,22 +58,38 @@ def assemble(
     faults = inspect(config, now, ask=ask, environ=environ)
     if faults:
         raise ConfigFaults(faults)
-    ledger = enrollment.open_ledger(config, reactor)
+    metrics = Metrics(monitoring.names(config), reactor.seconds)
+    ledger = enrollment.open_ledger(config, reactor, metrics.happened)
     kept = KeptChains(ledger)
-    cas = {ca.id: authority(ca, reactor, ask, kept) for ca in config.ca}
+    cas = {ca.id: authority(ca, reactor, ask, metrics.called, kept) for ca in config.ca}
     grouped = pools(config, cas, {ca.id: beside(ca, reactor, ask) for ca in config.ca}, reactor, audit_health)
     office = enrollment.Office(config, ledger, cas, grouped, reactor)
-    connections = ServerConnections(server_material(config.tls, ask), audit_refused)
+    connections = ServerConnections(server_material(config.tls, ask), monitoring.refusals(metrics, audit_refused))
     users = None if config.est.users is None else Users.parse(config.est.users.read_text("utf-8"))
-    passwords = Passwords(users, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check))
-    gate = Gate(labels(config, office.registration, users), passwords, config.est.retry_after, audit.to_log)
+    passwords = Passwords(
+        users,
+        monitoring.passwords(metrics, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check)),
+    )
+    offered = labels(config, office.registration, users)
+    gate = Gate(offered, passwords, config.est.retry_after, audit.to_log, metrics.began)
     server = config.server
     limits = Limits(server.max_body_size, server.header_timeout, server.body_timeout, server.idle_timeout)
     est = EstOperations(gate, config.est.retry_after).resource()
-    rooms = {b"health": health.room(config, grouped.as_json, ledger, lambda: bool(daemon.running))}
-    site = EstSite(Tree(est, rooms), reactor, limits, _log_access)
+    counts = monitoring.LedgerCounts(office.counts, reactor)
+    rooms = {
+        b"health": health.room(config, grouped.as_json, ledger, lambda: bool(daemon.running)),
+        b"metrics": MetricsPage(metrics.exposition, counts.refresh).resource(),
+    }
+    site = EstSite(Tree(est, rooms), reactor, limits, _log_access, monitoring.handshakes(metrics))
     secured = TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=reactor)
     limited = ConnectionLimit(secured, server.max_connections, server.max_connections_per_address)
+    metrics.sources = Sources(
+        connections=lambda: limited.connections,
+        refused_connections=lambda: limited.refused,
+        waiting=office.waiting,
+        rows=counts.rows,
+        statuses=lambda: {ca_id: each.status.value for ca_id, each in grouped.health().items()},
+    )
     sockets = open_all(server.listen, environ)
     daemon = service.EstService(reactor, sockets, limited, site, office.desk, server.shutdown_timeout)
     return daemon
@@ -80,10 +98,11 @@ def assemble(
 def _log_access(request: Request) -> None:
     """One line for each answer; what the client sent is escaped, so that it cannot forge a line."""
     _access.info(
-        "{address} {method!r} {path!r} {status} {size} bytes",
+        "{address} {method!r} {path!r} {status} {size} bytes {reference}",
         address=client_address(request),
         method=request.method,
         path=request.uri[:200],
         status=request.code,
         size=request.sentLength,
+        reference=reference(request),
     )

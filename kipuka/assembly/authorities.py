@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,7 +16,13 @@ from kipuka.tls.client import ClientPolicy
 Ask = Callable[[str], str]
 
 
-def authority(ca: model.Ca, reactor: IReactorTime, ask: Ask | None, keeper: Keeper | None = None) -> Authority:
+Called = Callable[[str, str, str, float], None]
+"""Told each call to a CA: its id, the operation, the outcome, seconds."""
+
+
+def authority(
+    ca: model.Ca, reactor: IReactorTime, ask: Ask | None, called: Called, keeper: Keeper | None = None
+) -> Authority:
     """Build one CA; nothing is sent to it yet.
 
     :param keeper: where its chain outlives the process.
@@ -43,6 +50,7 @@ def authority(ca: model.Ca, reactor: IReactorTime, ask: Ask | None, keeper: Keep
             paths=ca.paths,
             trust=material.certificates(ca.ca_cert),
             keeper=keeper,
+            observe=partial(called, ca.id),
         )
     raise TypeError(f"no CA of type {ca.type} is built")
 

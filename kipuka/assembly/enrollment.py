@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -24,7 +25,7 @@ from kipuka.enrollment.registration import Registration, Times
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
 from kipuka.observe import audit
-from kipuka.store.rows import Enrollment
+from kipuka.store.rows import Enrollment, State
 from kipuka.store.store import Store
 
 _log = Logger("kipuka.ledger")
@@ -41,9 +42,10 @@ class Reactor(IReactorCore, IReactorTime, IReactorThreads):
     """What the ledger needs of a reactor."""
 
 
-def open_ledger(config: model.Config, reactor: Reactor) -> Ledger:
+def open_ledger(config: model.Config, reactor: Reactor, happened: Callable[[str, str], None]) -> Ledger:
     """Make the ledger, and its tables.
 
+    :param happened: told the CA and the name of each event of the ledger, for the metrics.
     :raises UnusableDatabase: the database will not do.
     :raises StoreUnavailable: it cannot be used at the moment.
     """
@@ -57,12 +59,17 @@ def open_ledger(config: model.Config, reactor: Reactor) -> Ledger:
     # Threads do not survive the fork of a daemon that detaches, so they begin with the reactor.
     reactor.callWhenRunning(pool.start)
     reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
+
+    def record(event: Event, row: Enrollment) -> None:
+        _audit_event(event, row)
+        happened(row.application.ca_id, event.value)
+
     return Ledger(
         lambda: Store.open(url, upgrade=False, connections=threads),
         lambda work: deferToThreadPool(reactor, pool, work),
         reactor,
         f"{socket.gethostname()} {secrets.token_hex(8)}",
-        _audit_event,
+        record,
         timedelta(seconds=config.db.keep),
         timedelta(seconds=config.est.replay_window),
     )
@@ -95,6 +102,14 @@ class Office:
         :param ca_id: of a CA, or the name of a group.
         """
         return Registration(self._submitters[ca_id], self._ledger, self._times(ca_id), label=label, profile=profile)
+
+    def waiting(self) -> int:
+        """How many clients wait for the ledger."""
+        return self._ledger.waiting
+
+    def counts(self) -> Deferred[dict[State, int]]:
+        """How many rows there are in each state; fails with StoreUnavailable."""
+        return self._ledger.run(lambda: self._ledger.store.counts())
 
     def _times(self, ca_id: str) -> Times:
         pool = self._grouped.pools.get(ca_id)

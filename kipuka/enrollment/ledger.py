@@ -186,6 +186,11 @@ class Ledger:
         return self._in_thread(in_time)
 
     @property
+    def waiting(self) -> int:
+        """How many wait for a row to change."""
+        return sum(map(len, self._waiters.values()))
+
+    @property
     def store(self) -> Store:
         """The blocking store, for use inside :meth:`run`."""
         return self._store

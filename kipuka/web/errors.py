@@ -43,6 +43,6 @@ def refusal(error: KipukaError, retry_after: int, reference: str = "", *, bare_c
     if error.kind is Kind.UNAUTHENTICATED:
         headers.append(("WWW-Authenticate", f'Basic realm="{REALM}", charset="UTF-8"'))
     sentence = f"{error.text} (reference {reference})" if reference else error.text
-    answer = text(_STATUS[error.kind], sentence, *headers)
+    answer = replace(text(_STATUS[error.kind], sentence, *headers), outcome=error.kind.value)
     bare = bare_challenge and error.kind is Kind.UNAUTHENTICATED
     return replace(answer, body=b"") if bare else answer

@@ -54,7 +54,7 @@ class LimitedChannel(HTTPChannel):
     """
 
     limits = Limits()
-    gone: Callable[[LimitedChannel], None] | None = None
+    gone: Callable[[LimitedChannel, Failure], None] | None = None
     refused = False
     _deadline: IDelayedCall | None = None
     _cut: IDelayedCall | None = None
@@ -135,7 +135,7 @@ class LimitedChannel(HTTPChannel):
             self._cut.cancel()
         super().connectionLost(reason)
         if self.gone is not None:
-            self.gone(self)
+            self.gone(self, reason)
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - LineReceiver's signature
         """Say why, where Twisted only closes."""
@@ -240,11 +240,19 @@ class ConnectionLimit(WrappingFactory):
         self._overall = overall
         self._per_address = per_address
         self._count: Counter[str] = Counter()
+        self.refused = 0
+        """Connections that were one too many, since the start."""
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return self._count.total()
 
     def buildProtocol(self, addr: IAddress | None) -> _Counted | None:  # type: ignore[override]
         """Accept, or return None and Twisted closes the socket (its WrappingFactory forgets that None is allowed)."""
         host = str(getattr(addr, "host", addr))
-        if self._count.total() >= self._overall or self._count[host] >= self._per_address:
+        if self.connections >= self._overall or self._count[host] >= self._per_address:
+            self.refused += 1
             return None
         counted = _Counted(cast("Any", self), self.wrappedFactory.buildProtocol(addr))
         counted.host = host

@@ -23,6 +23,11 @@ def client_address(request: Request) -> str:
     return str(getattr(request.getClientAddress(), "host", "?"))
 
 
+def reference(request: Request) -> str:
+    """What the request is called in the log, in the audit, and towards its client."""
+    return str(getattr(request, "reference", ""))
+
+
 def binding(request: Request) -> TlsBinding:
     """The values a client may have put into its CSR to link it to this session.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -33,6 +33,9 @@ from kipuka.authority.interface import (
 )
 from kipuka.errors import AuthorityError, Kind
 
+Observe = Callable[[str, str, float], None]
+"""Told each call to the CA: operation, ``2xx`` to ``5xx`` or the kind of the error, seconds."""
+
 BODY_LIMIT = 18 * 1024
 """Bytes of a request's body. Dogtag 10.x leaves about half of the requests over 20 KiB unanswered, headers included:
 docs/dogtag-notes.md."""
@@ -60,6 +63,7 @@ class DogtagAuthority:
     :param cache_ttl: seconds the chain is kept; 0 asks each time. An older chain serves while the CA is away.
     :param trust: what a chain from the keeper must lead to, see :func:`kipuka.authority.dogtag.chain.checked`.
     :param keeper: where the chain outlives the process.
+    :param observe: for the metrics; a call that is repeated because its connection had died counts once.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class DogtagAuthority:
         paths: Paths | None = None,
         trust: Sequence[x509.Certificate] = (),
         keeper: Keeper | None = None,
+        observe: Observe = lambda _operation, _outcome, _seconds: None,
     ) -> None:
         self._id = id
         self._client = client
@@ -81,6 +86,7 @@ class DogtagAuthority:
         self._paths = paths or Paths()
         self._chain = Chain(id, self._call, clock, cache_ttl, trust, keeper)
         self._serial: int | None = None
+        self._observe = observe
         self._templates: dict[str, Cached[wire.Template]] = {}
         self._tracking = Tracking(self._call)
         self._lookup = Lookup(self._call, clock)
@@ -100,6 +106,7 @@ class DogtagAuthority:
         paths: Mapping[str, str] | None = None,
         trust: Sequence[x509.Certificate] = (),
         keeper: Keeper | None = None,
+        observe: Observe = lambda _operation, _outcome, _seconds: None,
     ) -> DogtagAuthority:
         """Return the CA at a URL, over connections of its own. Nothing is sent yet.
 
@@ -111,7 +118,15 @@ class DogtagAuthority:
         """
         client = Client.open(reactor, url, policy, timeout=timeout, max_connections=max_connections)
         return cls(
-            id, client, profile, clock=reactor, cache_ttl=cache_ttl, paths=Paths(paths), trust=trust, keeper=keeper
+            id,
+            client,
+            profile,
+            clock=reactor,
+            cache_ttl=cache_ttl,
+            paths=Paths(paths),
+            trust=trust,
+            keeper=keeper,
+            observe=observe,
         )
 
     @property
@@ -273,15 +288,25 @@ class DogtagAuthority:
         for position, path in enumerate(self._paths.candidates(operation, value)):
             path += query
             if body is None:
-                answer = await get(path)
+                answer = await self._observed(operation, get(path))
             elif operation is Operation.SEARCH:
-                answer = await self._client.search(path, body)
+                answer = await self._observed(operation, self._client.search(path, body))
             else:
-                answer = await self._client.post(path, body, send_before)
+                answer = await self._observed(operation, self._client.post(path, body, send_before))
             if not outcome.no_such_path(answer):
                 self._paths.answered(operation, position)
                 return answer
         assert answer is not None  # noqa: S101 - every operation has a candidate
+        return answer
+
+    async def _observed(self, operation: Operation, call: Awaitable[wire.Answer]) -> wire.Answer:
+        began = self._clock.seconds()
+        try:
+            answer = await call
+        except AuthorityError as trouble:
+            self._observe(operation.value, trouble.kind.value, self._clock.seconds() - began)
+            raise
+        self._observe(operation.value, f"{answer.status // 100}xx", self._clock.seconds() - began)
         return answer
 
 

@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from kipuka.authority.dogtag import DogtagAuthority
 from kipuka.authority.dogtag.wire import Answer
@@ -55,6 +56,32 @@ def test_an_enrollment_takes_two_calls_and_the_template_is_fetched_once() -> Non
     assert len(dogtag.calls) == 1 + 3 * 2
     assert [method for method, _ in dogtag.calls[1:]] == ["POST", "GET"] * 3
     assert not any("login" in path for _, path in dogtag.calls)
+
+
+def test_every_call_is_told_with_its_outcome() -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority()
+    issued(authority)
+    assert dogtag.observed == [("template", "2xx", 0), ("enroll", "2xx", 0), ("certificate", "2xx", 0)]
+    del dogtag.observed[:]
+    dogtag.lose_next()
+    fails(authority)
+    dogtag.answer_next(ERROR_500)
+    fails(authority)
+    assert dogtag.observed == [("enroll", "no_answer", 0), ("enroll", "5xx", 0)]
+
+
+def test_a_call_takes_the_time_until_its_end() -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority()
+    issued(authority)
+    dogtag.hang_next()
+    waiting = Deferred.fromCoroutine(authority.enroll(request()))
+    failed: list[Failure] = []
+    waiting.addErrback(failed.append)
+    dogtag.clock.advance(30)
+    assert len(failed) == 1
+    assert dogtag.observed[-1] == ("enroll", "no_answer", 30)
 
 
 def test_enr_04_the_csr_reaches_the_ca_byte_for_byte() -> None:
