@@ -50,6 +50,7 @@ class Lookup:
         self._lists: dict[str, tuple[float, tuple[int, ...]]] = {}
         self._searches: dict[bytes, tuple[int, ...]] = {}
         """What was found since the last list was made, and no earlier: what left the list in between is found here."""
+        self._lists_made = 0
         self._requests: dict[int, str | None] = {}
         self._certificates: dict[int, str | None] = {}
         # One look-up after the other searches and reads, so that what one has read, those beside it need not read.
@@ -151,6 +152,7 @@ class Lookup:
         if len(numbers) >= maximum:
             raise outcome.error(Kind.BUSY, f"{len(numbers)} requests in state {state} are too many to look through")
         self._lists[state] = (self._clock.seconds(), numbers)
+        self._lists_made += 1
         self._searches.clear()
         return numbers
 
@@ -191,9 +193,9 @@ class Lookup:
         try:
             if body in self._searches:
                 return self._searches[body]
-            lists = dict(self._lists)
+            lists_made = self._lists_made
             serials = await self._search(body)
-            if lists == self._lists:
+            if lists_made == self._lists_made:
                 self._searches[body] = serials
             return serials
         finally:

@@ -394,6 +394,53 @@ def test_nothing_more_is_read_from_a_ca_that_fails() -> None:
     assert len(slow.asked) == 4
 
 
+def test_one_search_under_any_name_serves_the_look_ups_that_come_together() -> None:
+    dogtag = StandIn()
+    several = [Lost(dogtag, MANUAL) for _ in range(5)]
+    since = several[0].since
+    authority = dogtag.authority()
+    for _ in range(2):
+        for lost in several:
+            assert lost.find(authority, since=since, subject="O=without") == lost.outcome
+    assert sum("search" in path for _, path in dogtag.calls) == 1
+    dogtag.clock.advance(2)
+    assert several[0].find(authority, since=since, subject="O=without") == several[0].outcome
+    assert sum("search" in path for _, path in dogtag.calls) == 2
+
+
+def test_a_search_from_before_the_list_of_requests_is_not_used() -> None:
+    """Or what left the list meanwhile, because it was issued, would be in neither."""
+    dogtag = StandIn()
+    lost = Lost(dogtag, MANUAL)
+    other = Lost(dogtag, MANUAL)
+    authority = dogtag.authority()
+    assert other.find(authority, since=lost.since) == other.outcome
+    dogtag.approve(lost.number)
+    authority._lookup._lists.pop("pending")  # it was the first to grow old
+    assert isinstance(lost.find(authority, subject="CN=another"), Issued)
+
+
+def test_a_search_during_which_a_list_was_made_is_not_kept() -> None:
+    dogtag = StandIn()
+    lost, other = Lost(dogtag, MANUAL), Lost(dogtag, MANUAL, "CN=other")
+    slow = Slow(dogtag, Operation.SEARCH)
+    looking = Deferred.fromCoroutine(slow.authority.find(key(other.csr), "O=without", lost.since, frozenset()))
+    (searching,) = slow.waiting
+    slow.authority._lookup._lists["pending"] = (float("-inf"), ())
+    now(slow.authority._lookup._listed("pending", 0))
+    searching.callback(None)
+    assert result(looking) == other.outcome
+    assert slow.authority._lookup._searches == {}
+
+
+def test_certificates_that_are_known_to_be_others_are_not_read() -> None:
+    dogtag = StandIn()
+    others = [Lost(dogtag, subject="CN=somebody's") for _ in range(5)]
+    lost = Lost(dogtag, MANUAL)
+    assert lost.find(known=tuple(other.serial for other in others)) == lost.outcome
+    assert fetches(dogtag) == []
+
+
 # --- bounds
 
 

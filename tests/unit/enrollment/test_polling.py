@@ -369,6 +369,12 @@ class Reconciling(TrackedCase):
         self.poller().start()
         assert self.tracked.known == {"9", issued.enrollment.serial}
 
+    def test_a_new_process_leaves_out_the_certificates_that_others_got(self) -> None:
+        issued = self.successResultOf(self.node.ask(csr()))
+        self.lost()
+        self.poller(self.new_node("polling-2")).start()
+        assert self.tracked.known == {issued.enrollment.serial}
+
     def test_nothing_is_taken_over_while_another_request_for_the_key_is_on_its_way(self) -> None:
         _, request = self.lost()
         on_its_way = Deferred[Outcome]()

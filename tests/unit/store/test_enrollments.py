@@ -268,3 +268,11 @@ def test_at_cas_counts_what_a_ca_has_or_may_have(store: Store) -> None:
         row = store.join(application(number, ca="two" if state is State.PENDING else "one"), NOW, NOW)
         store.move(row.id, OPEN, state, NOW)
     assert store.at_cas() == {"one": 2, "two": 2}
+
+
+def test_serials_of_a_ca_since_a_time(store: Store) -> None:
+    for number, (ca, updated) in enumerate([("ca", NOW - SECOND), ("ca", NOW), ("other", NOW), ("ca", LATER)]):
+        row = store.join(application(number, ca=ca), NOW, NOW)
+        store.move(row.id, OPEN, State.DELIVERED if number else State.ISSUED, updated, serial=hex(number))
+    store.join(application(9), NOW, NOW)
+    assert store.serials("ca", NOW) == {"0x1", "0x3"}
