@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.process.ledger_site import AUTO, MANUAL, RETRY_AFTER
-from tests.process.pool_site import Load, running
+from tests.process.pool_site import running
 from tests.process.test_ledger_lost import ask_until_done
 from tests.support.dogtag_server import SUBMIT
 
 
 def test_kill_9_of_the_primary_under_load_is_seen_by_no_client(tmp_path: Path) -> None:
     with running(tmp_path) as site:
-        with Load(site) as load:
+        with site.load() as load:
             load.served(20)
             assert site.sent_to(site.secondary) == 0
             site.primary.fault("hang", SUBMIT, times=2)  # made, and never told: these are found at the clone
@@ -33,12 +33,12 @@ def test_kill_9_of_the_primary_under_load_is_seen_by_no_client(tmp_path: Path) -
             assert site.sent_to(site.primary) > made
         assert load.failures == []
         assert load.told_to_wait == 0
-        assert load.has_one_certificate_each()
+        assert load.has_one_each(site.alive().issued())
 
 
 def test_a_primary_that_stalls_holds_only_what_it_has(tmp_path: Path) -> None:
     with running(tmp_path) as site:
-        with Load(site, clients=12) as load:
+        with site.load(clients=12) as load:
             load.served(20)
             site.primary.suspend()
             site.became("primary", "open")
@@ -47,12 +47,12 @@ def test_a_primary_that_stalls_holds_only_what_it_has(tmp_path: Path) -> None:
             site.became("primary", "closed", 2)
             load.served(20)
         assert load.failures == []
-        assert load.has_one_certificate_each()
+        assert load.has_one_each(site.alive().issued())
 
 
 def test_a_primary_without_its_directory(tmp_path: Path) -> None:
     with running(tmp_path) as site:
-        with Load(site) as load:
+        with site.load() as load:
             load.served(20)
             site.primary.ldap(down=True)
             site.became("primary", "open")
@@ -62,7 +62,7 @@ def test_a_primary_without_its_directory(tmp_path: Path) -> None:
             load.served(20)
         assert load.failures == []
         assert load.told_to_wait == 0  # what it refuses for want of a directory was certainly not done
-        assert load.has_one_certificate_each()
+        assert load.has_one_each(site.alive().issued())
 
 
 def test_with_both_away_clients_are_told_at_once_and_it_recovers_by_itself(tmp_path: Path) -> None:
@@ -102,13 +102,13 @@ def test_active_active_spreads_evenly_and_takes_one_back_gently(tmp_path: Path, 
         site.config.write_text(config)
         site.daemon.stop()
         site.start()
-        with Load(site) as load:
+        with site.load() as load:
             load.served(60)
         shares = [site.sent_to(each) for each in (site.primary, site.secondary)]
         assert sum(shares) == len(load.done)
         assert abs(shares[0] - shares[1]) <= 0.1 * sum(shares)
         assert load.failures == []
-        assert load.has_one_certificate_each()
+        assert load.has_one_each(site.alive().issued())
 
 
 def test_an_answer_that_is_lost_at_a_stalled_primary_waits_for_it(tmp_path: Path) -> None:
