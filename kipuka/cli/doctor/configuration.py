@@ -20,6 +20,8 @@ from kipuka.config.secret import Secret
 
 SUBJECT = "configuration"
 
+Steps = tuple[str | int, ...]
+
 _STEP = re.compile(r'"((?:[^"\\]|\\.)*)"|([A-Za-z0-9_-]+)|\[([0-9]+)\]')
 _ROUNDS = 10
 _FILE_REMEDY = "put it right (docs/configuration.md and docs/troubleshooting.md have the keys and the texts)"
@@ -67,11 +69,13 @@ def _rest(path: Path, error: ConfigFaults) -> Config | None:
     except (OSError, ValueError):
         return None
     for _ in range(_ROUNDS):
-        # From the end, or positions in lists would move.
-        paths = sorted({_steps(each.path) for each in error.faults}, key=_order, reverse=True)
-        removed = [_remove(data, steps) for steps in paths]
-        if not removed or not all(removed):
+        targets = {_existing(data, _steps(each.path)) for each in error.faults}
+        if () in targets:
             return None
+        # From the end, or positions in lists would move; nothing that goes with its table anyway.
+        for target in sorted(targets, key=_order, reverse=True):
+            if not any(target[:length] in targets for length in range(len(target))):
+                _remove(data, target)
         try:
             return build(data, path.parent)
         except ConfigFaults as again:
@@ -79,31 +83,31 @@ def _rest(path: Path, error: ConfigFaults) -> Config | None:
     return None
 
 
-def _steps(path: str) -> tuple[str | int, ...]:
+def _steps(path: str) -> Steps:
     return tuple(
         int(match[3]) if match[3] else match[2] or (match[1] or "").replace('\\"', '"')
         for match in _STEP.finditer(path)
     )
 
 
-def _order(steps: tuple[str | int, ...]) -> tuple[tuple[str, int], ...]:
+def _order(steps: Steps) -> tuple[tuple[str, int], ...]:
     return tuple((step, 0) if isinstance(step, str) else ("", step) for step in steps)
 
 
-def _remove(data: dict[str, Any], steps: tuple[str | int, ...]) -> bool:
-    """Remove what stands there; where a key is missing, the table that lacks it. False: that would be everything."""
-    parents: list[Any] = [data]
-    for step in steps:
-        inner = parents[-1]
-        is_there = step in inner if isinstance(inner, dict) else isinstance(inner, list) and step in range(len(inner))
+def _existing(data: object, steps: Steps) -> Steps:
+    """Return as much of the way as there is: where a key is missing, the table that lacks it."""
+    for length, step in enumerate(steps):
+        is_there = step in data if isinstance(data, dict) else isinstance(data, list) and step in range(len(data))
         if not is_there:
-            break
-        parents.append(inner[step])
-    depth = len(parents) - 1
-    if depth == 0:
-        return False
-    del parents[depth - 1][steps[depth - 1]]
-    return True
+            return steps[:length]
+        data = data[step]  # type: ignore[index]
+    return steps
+
+
+def _remove(data: Any, steps: Steps) -> None:
+    for step in steps[:-1]:
+        data = data[step]
+    del data[steps[-1]]
 
 
 def _confidential(config: Config) -> Iterator[tuple[str, Path]]:

@@ -164,7 +164,8 @@ class Examination:
 
     async def _profile(self, client: Client, authority: DogtagAuthority, wanted: Wanted) -> None:
         subject, label = wanted.subject, wanted.label
-        found = profiles.read(subject, wanted.profile, await client.get(f"{self.base}/profiles/{wanted.profile}/raw"))
+        raw = await client.get(f"{self.base}/profiles/{wanted.profile}/raw")
+        found = profiles.read(subject, wanted.profile, raw, self.roles)
         profile = found if isinstance(found, profiles.Profile) else None
         if profile is not None:
             self._tell(*profile.findings(subject, self.roles))

@@ -124,11 +124,15 @@ class Profile:
         return ok(subject, f"{what} issues at once ({self.authenticator})")
 
 
-def read(subject: str, name: str, answer: Answer) -> Profile | Finding | None:
-    """Read the raw profile, or say that there is none; None when the agent may not see profiles."""
+def read(subject: str, name: str, answer: Answer, roles: frozenset[str] | None) -> Profile | Finding | None:
+    """Read the raw profile, or say that there is none; None when the agent may not see it.
+
+    :param roles: the agent's groups: to others than CA agents Dogtag says of hidden profiles that there are none.
+    """
     if answer.status == 200:
         return Profile.parse(name, answer.body.decode("utf-8", "replace"))
-    return missing(subject, name) if answer.status == 404 and answer.is_json else None
+    is_missing = answer.status == 404 and answer.is_json and CA_AGENTS in (roles or ())
+    return missing(subject, name) if is_missing else None
 
 
 def from_form(subject: str, name: str, answer: Answer) -> Finding:
