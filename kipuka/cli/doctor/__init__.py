@@ -64,20 +64,29 @@ def _examine(config: Config, output: _Output, *, enroll: bool) -> None:
     from kipuka.cli.doctor import runner
 
     ask = getpass.getpass if sys.stdin.isatty() else None
-    finished = False
+    finished = interrupted = False
+
+    def report(finding: Finding) -> None:
+        if not interrupted:  # connections that a signal cuts are no findings
+            output.report(finding)
+
+    def stopping() -> None:
+        nonlocal interrupted
+        interrupted = not finished
 
     async def main(reactor: Any) -> None:
         nonlocal finished
-        await runner.examine(reactor, config, output.report, now=lambda: datetime.now(UTC), ask=ask, enroll=enroll)
+        reactor.addSystemEventTrigger("before", "shutdown", stopping)
+        await runner.examine(reactor, config, report, now=lambda: datetime.now(UTC), ask=ask, enroll=enroll)
         finished = True
 
     try:
         react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
     except SystemExit as end:
+        if interrupted:
+            raise KeyboardInterrupt from None
         if end.code:  # a mistake of kipuka, which react has shown
             raise
-        if not finished:  # a signal ended the reactor
-            raise KeyboardInterrupt from None
 
 
 class _Output:

@@ -16,7 +16,7 @@ def collected() -> list[str]:
     for path in sorted((ROOT / "kipuka" / "cli" / "doctor").glob("*.py")):
         module = Module(path)
         module.sinks = SINKS
-        found.update(text for text in module.texts() if len(text.replace(HOLE, "").split()) >= 3)
+        found.update(text for text in module.texts() if len(text.replace(HOLE, "").split()) >= 2)
     return sorted(found)
 
 
