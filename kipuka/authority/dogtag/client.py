@@ -176,10 +176,12 @@ async def _read(response: IResponse, limit: int) -> Answer:
         # Never read: the connection goes with the response.
         response.deliverBody(_Discard())
         raise error(Kind.BAD_ANSWER, f"an answer of {response.length} bytes; {limit} are the limit")
-    content_type = response.headers.getRawHeaders(b"content-type", [b""])[0].decode("latin-1")
+    content_type, date = (
+        response.headers.getRawHeaders(name, [b""])[0].decode("latin-1") for name in (b"content-type", b"date")
+    )
     body = _Collector(limit)
     response.deliverBody(body)
-    return Answer(response.code, content_type, await body.complete)
+    return Answer(response.code, content_type, await body.complete, date)
 
 
 class _Collector(Protocol):
