@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 
@@ -13,7 +13,7 @@ from twisted.web.http import Request
 
 from kipuka import service
 from kipuka.access.users import Users
-from kipuka.assembly import enrollment
+from kipuka.assembly import admin, enrollment
 from kipuka.assembly.authorities import authority
 from kipuka.assembly.labels import labels
 from kipuka.assembly.listener import audit_refused, server_material
@@ -21,11 +21,12 @@ from kipuka.config import model
 from kipuka.config.faults import ConfigFaults
 from kipuka.config.inspect import inspect
 from kipuka.observe import audit
-from kipuka.sockets import open_all
-from kipuka.tls.server import ServerConnections
+from kipuka.sockets import CannotListen, open_all
+from kipuka.tls.server import ServerConnections, ServerMaterial
 from kipuka.web.authentication import Passwords
 from kipuka.web.est import EstOperations
 from kipuka.web.limits import ConnectionLimit, Limits
+from kipuka.web.nothing import Nothing
 from kipuka.web.routing import Gate
 from kipuka.web.session import client_address
 from kipuka.web.site import EstSite
@@ -55,18 +56,47 @@ def assemble(
     if faults:
         raise ConfigFaults(faults)
     office = enrollment.Office(config, {ca.id: authority(ca, reactor, ask) for ca in config.ca}, reactor)
-    connections = ServerConnections(server_material(config.tls, ask), audit_refused)
+    tls = server_material(config.tls, ask)
     users = None if config.est.users is None else Users.parse(config.est.users.read_text("utf-8"))
     passwords = Passwords(users, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check))
     gate = Gate(labels(config, office.registration, users), passwords, config.est.retry_after, audit.to_log)
+    est = EstOperations(gate, config.est.retry_after).resource()
+    administrators = admin.gate(config, reactor, audit.to_log)
+    # What is not EST is where the admin API is.
+    rooms = {b"admin": admin.room(config, administrators, office.records)}
+
+    shared = rooms if config.admin_shares_port else {}
+    listeners = [_listener(config.server.listen, Tree(est, shared), tls, config, reactor, environ)]
+    if not config.admin_shares_port:
+        nothing = Nothing("There is nothing here: EST is at another port, and the admin API below /admin.")
+        tree = Tree(nothing, rooms)
+        try:
+            own = admin.own_material(config, tls)
+            listeners.append(_listener(config.admin.listen or (), tree, own, config, reactor, environ, "admin"))
+        except CannotListen:
+            for each in listeners[0].sockets:
+                each.close()
+            raise
+    return service.EstService(reactor, listeners, office.desk, config.server.shutdown_timeout)
+
+
+def _listener(
+    addresses: Sequence[model.ListenAddress],
+    tree: Tree,
+    tls: ServerMaterial,
+    config: model.Config,
+    reactor: Reactor,
+    environ: Mapping[str, str],
+    purpose: str = "EST",
+) -> service.Listener:
+    """Open the sockets, and put in front of the tree what every listener has: limits and TLS."""
     server = config.server
     limits = Limits(server.max_body_size, server.header_timeout, server.body_timeout, server.idle_timeout)
-    est = EstOperations(gate, config.est.retry_after).resource()
-    site = EstSite(Tree(est, {}), reactor, limits, _log_access)
+    site = EstSite(tree, reactor, limits, _log_access, tree.speaks_json)
+    connections = ServerConnections(tls, audit_refused)
     secured = TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=reactor)
     limited = ConnectionLimit(secured, server.max_connections, server.max_connections_per_address)
-    sockets = open_all(server.listen, environ)
-    return service.EstService(reactor, sockets, limited, site, office.desk, server.shutdown_timeout)
+    return service.Listener(open_all(addresses, environ), limited, site, purpose)
 
 
 def _log_access(request: Request) -> None:

@@ -18,6 +18,7 @@ from kipuka.config import model
 from kipuka.enrollment.desk import Desk
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.polling import Poller
+from kipuka.enrollment.records import Records
 from kipuka.enrollment.registration import Registration, Times
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
@@ -65,6 +66,7 @@ class Office:
             timedelta(seconds=config.db.keep),
             timedelta(seconds=config.est.replay_window),
         )
+        self.records = Records(self._ledger)
         self._replay = config.est.replay_window
         self._cas = {ca.id: ca for ca in config.ca}
         self._submitters = {ca.id: self._submitter(ca, authorities[ca.id]) for ca in config.ca}

@@ -56,7 +56,6 @@ NOT_BUILT = (
     NotBuilt("ha.enabled", "pools of CAs", harmless=(False,)),
     NotBuilt("ha.strategy", "pools of CAs"),
     NotBuilt("ha.group", "pools of CAs"),
-    NotBuilt("admin", "the admin API"),
     NotBuilt("audit", "audit records outside the log"),
 )
 

@@ -24,6 +24,7 @@ def faults(data: Table) -> Iterator[Fault]:
     yield from _duplicates(data)
     yield from _references(data)
     yield from _authentication(data)
+    yield from _administration(data)
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -149,3 +150,11 @@ def _authentication(data: Table) -> Iterator[Fault]:
             "set est.users, tls.client_auth.trust_anchors, or both"
         )
         yield Fault("est", text)
+
+
+def _administration(data: Table) -> Iterator[Fault]:
+    """Health that nobody could ever ask for."""
+    admin = _table(data, "admin")
+    if admin.get("health") == "token" and "tokens" not in admin and admin.get("trust_anchors") in (None, []):
+        text = '"token" needs somebody to have one: set admin.tokens, admin.trust_anchors, or both'
+        yield Fault("admin.health", text)

@@ -18,7 +18,8 @@ from zope.interface import implementer_only
 
 from kipuka.errors import RequestError
 from kipuka.est.labels import decode_segment
-from kipuka.web.answers import prepare, text
+from kipuka.web import json_answers
+from kipuka.web.answers import Answer, prepare, text
 from kipuka.web.errors import refusal
 from kipuka.web.limits import LimitedChannel, Limits
 
@@ -63,7 +64,7 @@ class LimitedRequest(Request):
             for segment in self.path[1:].split(b"/"):
                 decode_segment(segment)
         except RequestError as error:
-            self.write(prepare(self, refusal(error, retry_after=0)))
+            self.write(prepare(self, self._worded(refusal(error, retry_after=0))))
             self.finish()
             return
         super().process()
@@ -72,8 +73,12 @@ class LimitedRequest(Request):
         """Log the failure whole, tell the client nothing but that it happened."""
         _log.failure("request failed", failure=reason)
         if not self.startedWriting:
-            self.write(prepare(self, text(500, "Something went wrong in kipuka: tell its administrator.")))
+            answer = text(500, "Something went wrong in kipuka: tell its administrator.")
+            self.write(prepare(self, self._worded(answer)))
         self.finish()
+
+    def _worded(self, answer: Answer) -> Answer:
+        return json_answers.of_text(answer) if self.channel.speaks_json(self.path) else answer
 
 
 # Not IProtocolNegotiationFactory: Twisted before 25 would put its own ALPN, with h2 where that is installed, in the
@@ -84,17 +89,24 @@ class EstSite(Site):
 
     :param reactor: for the clocks.
     :param observe: called with each finished request, for the access log.
+    :param speaks_json: whether what is at a path answers in JSON, errors included.
     """
 
     protocol = LimitedChannel  # type: ignore[assignment]  # declared for the class that also speaks HTTP/2
     requestFactory = LimitedRequest  # noqa: N815 - Twisted's name
 
     def __init__(
-        self, resource: IResource, reactor: IReactorTime, limits: Limits, observe: Callable[[HttpRequest], None]
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        limits: Limits,
+        observe: Callable[[HttpRequest], None],
+        speaks_json: Callable[[bytes], bool] = lambda _path: False,
     ) -> None:
         super().__init__(resource, timeout=limits.idle_seconds, reactor=reactor)
         self._limits = limits
         self._observe = observe
+        self._speaks_json = speaks_json
         self._channels: set[LimitedChannel] = set()
         self._drained: Deferred[None] | None = None
 
@@ -102,6 +114,7 @@ class EstSite(Site):
         """Give the connection its limits."""
         channel = cast("LimitedChannel", super().buildProtocol(addr))
         channel.limits = self._limits
+        channel.speaks_json = self._speaks_json
         channel.gone = self._gone
         self._channels.add(channel)
         return channel
