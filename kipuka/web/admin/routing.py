@@ -32,7 +32,7 @@ from kipuka.web.errors import REALM, is_for_later, status_of
 
 _log = Logger("kipuka.admin")
 _SERVER_ERRORS = 500
-_TO_BE_AUDITED = {Kind.UNAUTHENTICATED, Kind.FORBIDDEN, Kind.TOO_MANY}
+_ABOUT_THE_CALLER = {Kind.UNAUTHENTICATED, Kind.FORBIDDEN, Kind.TOO_MANY}
 
 
 class Anybody(Enum):
@@ -119,10 +119,18 @@ class Gate:
         self._audit = audit
 
     def serve(self, request: Request, route: Route, perform: Operation, within: Mapping[str, str]) -> Deferred[bytes]:
-        """Answer one request."""
+        """Answer one request.
+
+        Klein cancels the Deferred when the client goes away. What changes nothing ends then; a change is brought to its
+        end, and to the audit.
+        """
+        answered = Deferred.fromCoroutine(self._answer(request, route, perform, within))
+        if route.event is not None:
+            change, answered = answered, Deferred()
+            change.chainDeferred(answered)
 
         async def work() -> bytes:
-            return prepare(request, await self._answer(request, route, perform, within))
+            return prepare(request, await answered)
 
         return Deferred.fromCoroutine(work())
 
@@ -136,7 +144,7 @@ class Gate:
     def refused(self, request: Request, error: KipukaError, facts: Mapping[str, object]) -> Answer:
         """The answer for an error, which is audited when it is about who is calling."""
         reference = secrets.token_hex(4)
-        if error.kind in _TO_BE_AUDITED and isinstance(error, RequestError):
+        if error.kind in _ABOUT_THE_CALLER and isinstance(error, RequestError):
             told = {"kind": error.kind.value, "reason": error.text, "cause": error.cause or None}
             self._audit("admin refusal", {**facts, **told, "reference": reference})
         elif status_of(error.kind) >= _SERVER_ERRORS:
@@ -148,6 +156,7 @@ class Gate:
             "operation": f"{route.method} {route.path}",
             "address": session.client_address(request),
         }
+        error: KipukaError
         try:
             by = ""
             if isinstance(route.access, Scope):
@@ -157,19 +166,20 @@ class Gate:
             call = Call(request, by, parameters.query(request.uri, route.query), facts)
             answer = await perform(call, *values)
         except KipukaError as known:
-            if route.event is not None and known.kind not in _TO_BE_AUDITED:
-                told = {"outcome": "failed", "kind": known.kind.value, "cause": known.cause or None}
-                self._audit(route.event, {"reason": known.text, **facts, **told})
-            return self.refused(request, known, facts)
+            error = known
         except CancelledError:
             raise
         except Exception:
             _log.failure("an operation of the admin API failed")
             error = RequestError(Kind.INTERNAL, "Something went wrong in kipuka: tell its administrator.")
-            return self.refused(request, error, facts)
-        if route.event is not None:
-            self._audit(route.event, {"outcome": "done", **facts})
-        return answer
+        else:
+            if route.event is not None:
+                self._audit(route.event, {"outcome": "done", **facts})
+            return answer
+        if route.event is not None and "caller" in facts and error.kind not in _ABOUT_THE_CALLER:
+            told = {"kind": error.kind.value, "reason": error.text, "cause": error.cause or None}
+            self._audit(route.event, {**facts, "outcome": "failed", **told})
+        return self.refused(request, error, facts)
 
 
 class Routes:
@@ -220,7 +230,7 @@ def refusal(error: KipukaError, retry_after: int, reference: str = "", *, showed
         if fault is not None:
             told = f', error="{fault}"' if showed_token else ""
             headers.append(("WWW-Authenticate", f'Bearer realm="{REALM}"{told}'))
-    with_reference = reference and (status >= _SERVER_ERRORS or error.kind in _TO_BE_AUDITED)
+    with_reference = reference and (status >= _SERVER_ERRORS or error.kind in _ABOUT_THE_CALLER)
     message = f"{error.text} (reference {reference})" if with_reference else error.text
     return json_answers.error(status, error.kind.value, message, *headers)
 
