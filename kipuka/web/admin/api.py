@@ -19,6 +19,8 @@ from kipuka.web.answers import Answer
 
 Row = TypeVar("Row")
 
+_AUDIT, _REVOKE = "/admin/audit", "/admin/revoke"
+
 
 class AdminApi:
     """The paths below ``/admin``.
@@ -165,7 +167,7 @@ class AdminApi:
     @routes.add(
         Route(
             "GET",
-            "/admin/audit",
+            _AUDIT,
             Scope.READ,
             "List records of the audit, newest first",
             "Records",
@@ -198,7 +200,7 @@ class AdminApi:
     @routes.add(
         Route(
             "POST",
-            "/admin/revoke",
+            _REVOKE,
             Scope.REVOKE,
             "Revoke a certificate, put it on hold, or release it",
             "Revocation",
@@ -220,8 +222,19 @@ class AdminApi:
 
     @routes.add(Route("GET", "/admin/openapi.json", ANYBODY, "Describe this API (OpenAPI 3.1)", "Description"))
     async def description(self, _call: Call) -> Answer:
-        """The description of all this; it holds nothing that is not public."""
-        return json_answers.answer(200, describe(self.routes.all))
+        """The description of what is offered here; it holds nothing that is not public."""
+        words: dict[str, Sequence[str]] = {}
+        missing: set[str] = set()
+        if self._audit is not None:
+            words["event"] = self._audit.events
+        else:
+            missing.add(_AUDIT)
+        if self._revocation is not None:
+            words["reason"] = self._revocation.reasons
+        else:
+            missing.add(_REVOKE)
+        offered = [route for route in self.routes.all if route.path not in missing]
+        return json_answers.answer(200, describe(offered, words))
 
 
 def _page(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kipuka import __version__
 from kipuka.access.tokens import Scope
-from kipuka.web.admin.parameters import Parameter
+from kipuka.web.admin.parameters import Parameter, Schema
 from kipuka.web.admin.routing import Route
 from kipuka.web.admin.schemas import SCHEMAS
 from kipuka.web.json_answers import MEDIA_TYPE
@@ -27,15 +27,20 @@ _MEANING = {
     503: "It cannot be done at the moment; Retry-After says when to ask again.",
     504: "The CA did not answer: look before asking again.",
 }
+_NOTHING: Mapping[str, Sequence[str]] = {}
 _OF_ALL = (400, 500)
 _OF_ADMINISTRATORS = (401, 403, 429, 503)
 
 
-def describe(routes: Iterable[Route]) -> dict[str, Any]:
-    """Describe these routes."""
+def describe(routes: Iterable[Route], words: Mapping[str, Sequence[str]] = _NOTHING) -> dict[str, Any]:
+    """Describe these routes.
+
+    :param words: for parameters and members of a body that take one of some words which only the server at hand knows:
+        the words, by the name of the parameter or member.
+    """
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, words)
     return {
         "openapi": "3.1.0",
         "info": {"title": "kipuka admin API", "version": __version__},
@@ -54,7 +59,7 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, words: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     needs = f"Takes the scope {route.access.value}." if isinstance(route.access, Scope) else "Anybody may call this."
     errors = {*_OF_ALL, *route.errors, *(_OF_ADMINISTRATORS if isinstance(route.access, Scope) else ())}
     described: dict[str, Any] = {
@@ -69,13 +74,14 @@ def _operation(route: Route) -> dict[str, Any]:
     if not isinstance(route.access, Scope):
         described["security"] = []
     found = [
-        *(_parameter(each, "path") for each in route.within),
-        *(_parameter(each, "query") for each in route.query),
+        *(_parameter(each, "path", words) for each in route.within),
+        *(_parameter(each, "query", words) for each in route.query),
     ]
     if found:
         described["parameters"] = found
     if route.body is not None:
-        described["requestBody"] = {"required": True, "content": _json(route.body)}
+        members = {name: _with(words.get(name), schema) for name, schema in route.body["properties"].items()}
+        described["requestBody"] = {"required": True, "content": _json({**route.body, "properties": members})}
     return described
 
 
@@ -84,14 +90,18 @@ def _operation_id(route: Route) -> str:
     return "_".join([route.method.lower(), *words])
 
 
-def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:
+def _parameter(parameter: Parameter, place: str, words: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     return {
         "name": parameter.name,
         "in": place,
         "required": place == "path",
         "description": parameter.description,
-        "schema": parameter.schema,
+        "schema": _with(words.get(parameter.name), parameter.schema),
     }
+
+
+def _with(words: Sequence[str] | None, schema: Schema) -> Schema:
+    return schema if words is None else {**schema, "enum": list(words)}
 
 
 def _error(status: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from kipuka.enrollment.records import State
 from kipuka.errors import Kind, RequestError
 from kipuka.web.admin.parameters import (
+    CURSOR_PATTERN,
     LARGEST_PAGE,
     LONGEST_TEXT,
     SERIAL_PATTERN,
@@ -63,7 +64,7 @@ CURSOR = Parameter(
     "cursor",
     'What the page before gave as "next".',
     read_cursor,
-    {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,40}$"},
+    {"type": "string", "pattern": CURSOR_PATTERN},
 )
 
 REVOCATION: Final[dict[str, Any]] = {

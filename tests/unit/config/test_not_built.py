@@ -39,7 +39,6 @@ LABEL = MINIMAL + label("{}")
         (EST, "[ha]\nenabled = true", "ha.enabled"),
         (EST, '[ha]\nstrategy = "active-passive"', "ha.strategy"),
         (EST, '[[ha.group]]\nname = "x"\nca_ids = ["local"]', "ha.group"),
-        (EST, '[admin]\nhealth = "open"', "admin"),
         (EST, '[audit]\nfile = "x"', "audit"),
     ],
 )
