@@ -21,6 +21,7 @@ from kipuka.enrollment.desk import Desk
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.reconciliation import STUCK
+from kipuka.enrollment.records import Records
 from kipuka.enrollment.registration import Registration, Times
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
@@ -87,6 +88,7 @@ class Office:
         reactor: Reactor,
     ) -> None:
         self._ledger = ledger
+        self.records = Records(ledger)
         self._replay = config.est.replay_window
         self._cas = {ca.id: ca for ca in config.ca}
         self._grouped = grouped

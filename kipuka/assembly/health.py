@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from twisted.web.http import Request
 from twisted.web.resource import IResource
 
+from kipuka.access.tokens import Scope
 from kipuka.config import model
 from kipuka.enrollment.ledger import Ledger
 from kipuka.web import health
+from kipuka.web.admin.routing import Gate
 
 Health = Mapping[str, Mapping[str, object]]
 
 _USABLE = {"healthy", "degraded"}
 """What stands in ``/health/ca`` of a CA that gets requests."""
-_WHO: Mapping[str, health.Authorise] = {"open": health.anybody, "loopback": health.loopback}
 
 
 def room(
@@ -22,21 +24,28 @@ def room(
     cas: Callable[[], Health],
     ledger: Ledger,
     is_serving: Callable[[], bool],
-    authorise: health.Authorise | None = None,
+    authorise: health.Authorise,
 ) -> IResource:
     """Build the room ``/health``.
 
     :param cas: how each CA is.
     :param is_serving: whether every listener is open and none is about to close.
-    :param authorise: for ``health = "token"``.
+    :param authorise: see :func:`readers`.
     """
 
     def ready() -> list[str]:
         return list(_reasons(config, cas(), is_written=ledger.is_written, is_serving=is_serving()))
 
-    who = _WHO.get(config.admin.health) or authorise
-    assert who is not None  # noqa: S101 - "token" comes with somebody who knows the tokens
-    return health.HealthPages(cas, ready, who).resource()
+    return health.HealthPages(cas, ready, authorise).resource()
+
+
+def readers(config: model.Config, administrators: Gate) -> health.Authorise:
+    """Who may read health and metrics."""
+
+    async def administrator(request: Request) -> None:
+        await administrators.admit(request, Scope.READ)
+
+    return {"open": health.anybody, "loopback": health.loopback, "token": administrator}[config.admin.health]
 
 
 def _reasons(config: model.Config, cas: Health, *, is_written: bool, is_serving: bool) -> Iterator[str]:

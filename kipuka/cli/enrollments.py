@@ -18,16 +18,13 @@ from typing import TYPE_CHECKING
 
 from kipuka.cli import CommandError
 from kipuka.config.load import ConfigFaults, load
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.states import ENDED, Event
 from kipuka.observe import audit
 from kipuka.store.rows import OPEN, Enrollment, State
 from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
 
 if TYPE_CHECKING:
     from kipuka.cli import Subparsers
-
-ABANDONED = "An administrator ended the request: ask again if need be."
-"""For whoever waits for it, and for the next who looks at it."""
 
 MEANING = {
     State.RECEIVED: "written down; nothing of it is at the CA",
@@ -132,7 +129,7 @@ def abandon(arguments: argparse.Namespace) -> int:
         if not arguments.yes and not _confirmed(row):
             raise CommandError("nothing is changed")
         # Only as it was shown: what has moved on meanwhile may need no abandoning, or another warning.
-        closed = store.move(row.id, {row.state}, State.CLOSED, datetime.now(UTC), reason=ABANDONED)
+        closed = store.move(row.id, {row.state}, State.CLOSED, datetime.now(UTC), reason=ENDED)
         if closed is None:
             raise CommandError(
                 f"enrollment {row.id} has changed meanwhile and is left alone; "

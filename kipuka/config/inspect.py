@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from kipuka.access.tokens import Tokens, TokensFileError
 from kipuka.access.users import Users, UsersFileError
 from kipuka.config import material
 from kipuka.config.certificates import (
@@ -57,6 +59,7 @@ def inspect(
             inspection.dogtag_ca(f"ca[{position}]", ca)
     if config.est.users is not None:
         inspection.users(config.est.users)
+    inspection.admin(config)
     inspection.database(config.db.url)
     return tuple(inspection.faults)
 
@@ -77,7 +80,8 @@ class _Inspection:
         if chain:
             self._note("tls.cert", check_chain(chain, self.now))
             self._note("tls.cert", check_leaf(chain[0], ExtendedKeyUsageOID.SERVER_AUTH))
-            hosts = [each.host for each in config.server.listen if isinstance(each, TcpAddress) and not each.is_ip]
+            listen = [*config.server.listen, *(config.admin.listen or ())]
+            hosts = [each.host for each in listen if isinstance(each, TcpAddress) and not each.is_ip]
             self._note("tls.cert", check_names(chain[0], hosts))
 
     def clients(self, config: Config) -> None:
@@ -128,14 +132,44 @@ class _Inspection:
             self._note(f"{setting}_cert", check_leaf(agent[0], ExtendedKeyUsageOID.CLIENT_AUTH))
 
     def users(self, path: Path) -> None:
+        self._lines("est.users", path, Users.parse)
+
+    def admin(self, config: Config) -> None:
+        key = "admin.trust_anchors"
+        if config.admin.tokens is not None:
+            self._lines("admin.tokens", config.admin.tokens, Tokens.parse)
+        known = self._anchors(config.tls.client_auth.trust_anchors)
+        checked = config.tls.client_auth.mode != "none"
+        for path in config.admin.trust_anchors:
+            for anchor in self._load(key, material.certificates, path):
+                self._note(key, check_ca(anchor))
+                self._note(key, check_validity(anchor, self.now))
+                if config.admin_shares_port and not (checked and anchor in known):
+                    text = (
+                        f"{name_of(anchor.subject)} is not among tls.client_auth.trust_anchors, by which the EST port "
+                        "checks client certificates; add it there, or give the admin API a port of its own "
+                        "(admin.listen)"
+                    )
+                    self.faults.append(Fault(key, text))
+
+    def _anchors(self, paths: Sequence[Path]) -> set[x509.Certificate]:
+        """Those that can be read; that others cannot is said elsewhere."""
+        found: set[x509.Certificate] = set()
+        for path in paths:
+            with suppress(material.MaterialError):
+                found.update(material.certificates(path))
+        return found
+
+    def _lines(self, key: str, path: Path, parse: Callable[[str], object]) -> None:
+        """Read a file of credentials, one a line."""
         try:
-            Users.parse(path.read_text(encoding="utf-8"))
+            parse(path.read_text(encoding="utf-8"))
         except OSError as error:
-            self.faults.append(Fault("est.users", f"cannot read {path}: {error.strerror}"))
+            self.faults.append(Fault(key, f"cannot read {path}: {error.strerror}"))
         except UnicodeDecodeError:
-            self.faults.append(Fault("est.users", f"{path} is not UTF-8 text"))
-        except UsersFileError as error:
-            self._note("est.users", (f"{path}, {fault}" for fault in error.faults))
+            self.faults.append(Fault(key, f"{path} is not UTF-8 text"))
+        except (UsersFileError, TokensFileError) as error:
+            self._note(key, (f"{path}, {fault}" for fault in error.faults))
 
     def database(self, url: str) -> None:
         if not url.startswith("sqlite:///"):

@@ -48,10 +48,6 @@ NOT_BUILT = (
     NotBuilt("est.serverkeygen", "server-side key generation", harmless=(False,)),
     NotBuilt("est.label[].authority", "lightweight sub-CAs"),
     NotBuilt("est.label[].serverkeygen_encryption", "server-side key generation"),
-    NotBuilt("admin.listen", "the admin API"),
-    NotBuilt("admin.tokens", "the admin API"),
-    NotBuilt("admin.trust_anchors", "the admin API"),
-    NotBuilt("admin.health", "tokens", only=("token",)),
     NotBuilt("audit", "audit records outside the log"),
 )
 

@@ -26,6 +26,7 @@ def faults(data: Table) -> Iterator[Fault]:
     yield from _groups(data)
     yield from _authentication(data)
     yield from _kra_agent(data)
+    yield from _administration(data)
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -201,3 +202,11 @@ def _kra_agent(data: Table) -> Iterator[Fault]:
             missing = "kra_agent_key" if "kra_agent_cert" in written else "kra_agent_cert"
             text = f"belongs to an agent of its own; set {missing} too, or leave both out to use the CA's agent"
             yield Fault(path_of(("ca", position, written[0])), text)
+
+
+def _administration(data: Table) -> Iterator[Fault]:
+    """Health that nobody could ever ask for."""
+    admin = _table(data, "admin")
+    if admin.get("health") == "token" and "tokens" not in admin and admin.get("trust_anchors") in (None, []):
+        text = '"token" needs somebody to have one: set admin.tokens, admin.trust_anchors, or both'
+        yield Fault("admin.health", text)

@@ -183,12 +183,20 @@ class Store:
         ca_id: str | None = None,
         label: str | None = None,
         caller: str | None = None,
+        subject: str | None = None,
+        serial: str | None = None,
+        since: datetime | None = None,
+        certified: bool = False,
         before: int | None = None,
         limit: int = 50,
     ) -> list[Enrollment]:
         """Rows for people, newest first.
 
         :param caller: a part of the caller's name, in upper or lower case.
+        :param subject: a part of the subject that was asked for, in upper or lower case.
+        :param serial: of the certificate, as hex with 0x.
+        :param since: first asked for at or after this time.
+        :param certified: only those for which there is a certificate.
         :param before: the cursor: the id of the last row of the page before this one.
         :param limit: how many at most, 1 to 1000.
         """
@@ -201,6 +209,14 @@ class Store:
             query = query.where(_ROW.label == label)
         if caller is not None:
             query = query.where(_ROW.caller.icontains(caller, autoescape=True))
+        if subject is not None:
+            query = query.where(_ROW.subject.icontains(subject, autoescape=True))
+        if serial is not None:
+            query = query.where(_ROW.serial == serial)
+        if since is not None:
+            query = query.where(_ROW.created >= since)
+        if certified:
+            query = query.where(_ROW.certificate.is_not(None))
         if before is not None:
             query = query.where(_ROW.id < min(before, _LARGEST_ID))
         return self._rows(query)

@@ -14,8 +14,10 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from kipuka.errors import Kind, RequestError
+from kipuka.errors import Kind, KipukaError, RequestError
 from kipuka.web import json_answers, session
+from kipuka.web.admin.door import bearer_token
+from kipuka.web.admin.routing import refusal
 from kipuka.web.answers import Answer, prepare
 
 Cas = Callable[[], Mapping[str, Mapping[str, object]]]
@@ -24,8 +26,6 @@ Ready = Callable[[], Sequence[str]]
 """Why requests cannot be served now, one sentence each; empty when they can."""
 Authorise = Callable[[Request], Awaitable[None]]
 """Raises RequestError, UNAUTHENTICATED or FORBIDDEN, for whoever may not know."""
-
-_CHALLENGE = ("WWW-Authenticate", "Bearer")
 
 
 async def anybody(_request: Request) -> None:
@@ -84,8 +84,8 @@ class HealthPages:
         async def work() -> bytes:
             try:
                 await self._authorise(request)
-            except RequestError as refused:
-                return prepare(request, _refusal(refused))
+            except KipukaError as error:
+                return prepare(request, refusal(error, 1, showed_token=bearer_token(request) is not None))
             return prepare(request, answer())
 
         return Deferred.fromCoroutine(work())
@@ -108,9 +108,3 @@ def _readiness(reasons: Sequence[str]) -> Answer:
         return json_answers.answer(200, {"status": "ready"})
     error = {"error": "not_ready", "message": " ".join(reasons)}
     return json_answers.answer(503, {"status": "not ready", "reasons": list(reasons), **error})
-
-
-def _refusal(refused: RequestError) -> Answer:
-    if refused.kind is Kind.UNAUTHENTICATED:
-        return json_answers.error(401, refused.kind.value, refused.text, _CHALLENGE)
-    return json_answers.error(403, refused.kind.value, refused.text)

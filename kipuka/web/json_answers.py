@@ -7,11 +7,26 @@ for a person and says what to do.
 from __future__ import annotations
 
 import json
-from http import HTTPStatus
 
 from kipuka.web.answers import Answer
 
 MEDIA_TYPE = "application/json"
+_FIRST_SERVER_ERROR = 500
+_CODES = {
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    409: "conflict",
+    411: "length_required",
+    413: "too_large",
+    415: "unsupported_type",
+    429: "too_many",
+    501: "not_offered",
+    503: "busy",
+}
+"""As :class:`kipuka.errors.Kind` has them, where it has one."""
 
 
 def answer(status: int, value: object, *headers: tuple[str, str]) -> Answer:
@@ -34,5 +49,12 @@ def error(status: int, code: str, message: str, *headers: tuple[str, str]) -> An
 
 
 def code_of(status: int) -> str:
-    """The code of an error that nothing more is known of than its status: ``not_found`` for 404."""
-    return HTTPStatus(status).name.lower()
+    """The code of an error of which no more is known than its status."""
+    return _CODES.get(status, "malformed" if status < _FIRST_SERVER_ERROR else "internal")
+
+
+def of_text(plain: Answer) -> Answer:
+    """Say in JSON what an answer says in plain text, as the parts below the rooms do; others stay as they are."""
+    if not plain.media_type.startswith("text/plain"):
+        return plain
+    return error(plain.status, code_of(plain.status), plain.body.decode().strip(), *plain.headers)

@@ -21,7 +21,8 @@ from zope.interface import implementer_only
 from kipuka.errors import Kind, RequestError
 from kipuka.est.labels import decode_segment
 from kipuka.observe.context import reference
-from kipuka.web.answers import prepare
+from kipuka.web import json_answers
+from kipuka.web.answers import Answer, prepare
 from kipuka.web.errors import refusal
 from kipuka.web.limits import LimitedChannel, Limits
 
@@ -75,7 +76,7 @@ class LimitedRequest(Request):
             for segment in self.path[1:].split(b"/"):
                 decode_segment(segment)
         except RequestError as error:
-            self.write(prepare(self, refusal(error, 0, self.reference)))
+            self.write(prepare(self, self._worded(refusal(error, 0, self.reference))))
             self.finish()
             return
         super().process()
@@ -85,8 +86,11 @@ class LimitedRequest(Request):
         _log.failure("request {reference} failed", failure=reason, reference=self.reference)
         if not self.startedWriting:
             error = RequestError(Kind.INTERNAL, "Something went wrong in kipuka: tell its administrator.")
-            self.write(prepare(self, refusal(error, 0, self.reference)))
+            self.write(prepare(self, self._worded(refusal(error, 0, self.reference))))
         self.finish()
+
+    def _worded(self, answer: Answer) -> Answer:
+        return json_answers.of_text(answer) if self.channel.speaks_json(self.path) else answer
 
 
 # Not IProtocolNegotiationFactory: Twisted before 25 would put its own ALPN, with h2 where that is installed, in the
@@ -98,6 +102,7 @@ class EstSite(Site):
     :param reactor: for the clocks.
     :param observe: called with each finished request, for the access log.
     :param ended: called with the reason for which a connection ended.
+    :param speaks_json: whether what is at a path answers in JSON, errors included.
     """
 
     protocol = LimitedChannel  # type: ignore[assignment]  # declared for the class that also speaks HTTP/2
@@ -110,11 +115,13 @@ class EstSite(Site):
         limits: Limits,
         observe: Callable[[HttpRequest], None],
         ended: Callable[[Failure], None] = lambda _: None,
+        speaks_json: Callable[[bytes], bool] = lambda _path: False,
     ) -> None:
         super().__init__(resource, timeout=limits.idle_seconds, reactor=reactor)
         self._limits = limits
         self._observe = observe
         self._ended = ended
+        self._speaks_json = speaks_json
         self._channels: set[LimitedChannel] = set()
         self._drained: Deferred[None] | None = None
 
@@ -122,6 +129,7 @@ class EstSite(Site):
         """Give the connection its limits."""
         channel = cast("LimitedChannel", super().buildProtocol(addr))
         channel.limits = self._limits
+        channel.speaks_json = self._speaks_json
         channel.gone = self._gone
         self._channels.add(channel)
         return channel

@@ -57,12 +57,17 @@ class Session(SSL.Connection):
         protocol: str = "TLSv1.3",
         finished: bytes | None = None,
         exported: bytes = b"",
+        chain: tuple[x509.Certificate, ...] = (),
     ) -> None:
+        self._chain = chain
         self._values = (certificate, protocol, finished, exported)
 
     def get_peer_certificate(self, *, as_cryptography: bool = False) -> x509.Certificate | None:
-        assert as_cryptography
         return self._values[0]
+
+    def get_verified_chain(self, *, as_cryptography: bool = False) -> list[x509.Certificate] | None:
+        assert as_cryptography
+        return list(self._chain) or None
 
     def get_protocol_version_name(self) -> str:
         return self._values[1]

@@ -31,10 +31,6 @@ LABEL = MINIMAL + label("{}")
         (EST, "[est.cmc]", "est.cmc"),
         (LABEL, 'serverkeygen_encryption = "any"', "est.label[0].serverkeygen_encryption"),
         (LABEL, 'authority = "x"', "est.label[0].authority"),
-        (EST, '[admin]\nlisten = "127.0.0.1:1"', "admin.listen"),
-        (EST, '[admin]\ntokens = "x"', "admin.tokens"),
-        (EST, '[admin]\ntrust_anchors = "x"', "admin.trust_anchors"),
-        (EST, '[admin]\nhealth = "token"', "admin.health"),
         (EST, '[audit]\nfile = "x"', "audit"),
     ],
 )
