@@ -53,11 +53,16 @@ class ProbeTests(TestCase):
     async def test_a_kra_that_knows_its_agent_is_well(self) -> None:
         await self.kra("agent").probe()
 
+    async def refused(self, credential: str) -> None:
+        try:
+            await self.kra(credential).probe()
+        except AuthorityError as trouble:
+            self.assertIs(trouble.kind, Kind.MISCONFIGURED)
+        else:
+            self.fail(credential)
+
     async def test_a_kra_is_not_well_for_who_is_no_agent_of_it(self) -> None:
-        for credential in ("user", "stranger"):
-            try:
-                await self.kra(credential).probe()
-            except AuthorityError as trouble:
-                self.assertIs(trouble.kind, Kind.MISCONFIGURED)
-            else:
-                self.fail(credential)
+        await self.refused("user")
+
+    async def test_a_kra_is_not_well_for_who_is_unknown_to_it(self) -> None:
+        await self.refused("stranger")
