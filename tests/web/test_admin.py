@@ -255,7 +255,7 @@ def test_a_parameter_where_there_are_none(admin: Office) -> None:
 def test_head(admin: Office, path: str) -> None:
     get, head = admin.get(path), admin.request("HEAD", path)
     assert (head.status, head.body) == (200, b"")
-    assert head.fields == get.fields
+    assert [each for each in head.fields if each[0] != "Date"] == [each for each in get.fields if each[0] != "Date"]
 
 
 def test_a_ledger_that_is_away_is_503(admin: Office, monkeypatch: pytest.MonkeyPatch) -> None:
