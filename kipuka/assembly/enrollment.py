@@ -36,7 +36,8 @@ _CONNECTIONS = 5
 _SETTLE_TIMES, _SETTLE_AT_LEAST = 2, 5
 """How long look-ups must find nothing: so many times the CA's time limit, and so many seconds however short that is.
 No request takes that long at a CA."""
-_ROUNDS = 6
+_ROUNDS, _RESTART = 6, 60
+"""Rounds of polling, and seconds in which a CA that is started anew says nothing."""
 
 
 class Reactor(IReactorCore, IReactorTime, IReactorThreads):
@@ -122,8 +123,9 @@ class Office:
         approval, settle = max(ca.approval_timeout for ca in dogtags), max(map(_settle, dogtags))
         if pool:
             # A client whose CA dies over its request is kept until a clone has made it another certificate: what the
-            # CA died over settles in twice the time, and each step waits for a round of polling.
-            settle = STUCK * settle + _ROUNDS * max(ca.poll_interval for ca in dogtags)
+            # CA died over settles in twice the time, each step waits for a round of polling, and a CA that is started
+            # anew meanwhile holds all that up until it can be asked.
+            settle = STUCK * settle + _ROUNDS * max(ca.poll_interval for ca in dogtags) + _RESTART
         return Times(approval, settle, self._replay)
 
     def _instance(self, ca_id: str, authorities: Mapping[str, Authority]) -> Authority:

@@ -26,6 +26,7 @@ def test_kill_9_of_the_primary_is_seen_by_no_client_not_even_as_a_503(lab: Lab, 
             opened = time.monotonic()
             load.served(WARM, 120)
             assert all(map(is_clones, load.served_after(opened)[-WARM:]))
+            site.settled()
             start()
             site.became("primary", "closed", 2)
             closed = time.monotonic()
