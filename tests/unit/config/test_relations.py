@@ -193,3 +193,10 @@ def test_paths_refused(paths: str, said: str) -> None:
     (fault,) = faults(TLS + DOGTAG_CA + f"[ca.paths]\n{paths}\n" + USERS)
     assert fault.startswith("ca[0].paths")
     assert said in fault
+
+
+def test_health_for_tokens_needs_somebody_to_have_one() -> None:
+    (fault,) = faults(MINIMAL + '[admin]\nhealth = "token"\n')
+    assert fault.startswith('admin.health: "token" needs somebody to have one')
+    for who in ('tokens = "tokens"', 'trust_anchors = "ca.pem"'):
+        assert parse(f'{MINIMAL}[admin]\nhealth = "token"\n{who}\n', HERE).admin.is_on
