@@ -13,6 +13,7 @@ from twisted.web.resource import IResource
 
 from kipuka.access.token_file import TokenFile
 from kipuka.assembly.enrollment import Reactor
+from kipuka.assembly.listener import crls
 from kipuka.config import material, model
 from kipuka.enrollment.records import Records
 from kipuka.tls.server import ClientCertificates, ServerMaterial
@@ -72,8 +73,9 @@ def trust_anchors(config: model.Config) -> tuple[x509.Certificate, ...]:
 def own_material(config: model.Config, est: ServerMaterial) -> ServerMaterial:
     """What the TLS of a listener of its own is made of: the EST listener's certificate, the administrators' CAs.
 
-    CRLs of tls.client_auth.crl that are of these CAs count here too. As soon as there is one, a CA without a CRL has
-    its certificates refused.
+    Those CRLs of tls.client_auth.crl count that are of these CAs. When there is one, each of the CAs needs one.
+
+    :raises MaterialError: a file cannot be read.
     """
     anchors = trust_anchors(config)
     names = {anchor.subject for anchor in anchors}
@@ -81,7 +83,7 @@ def own_material(config: model.Config, est: ServerMaterial) -> ServerMaterial:
         est,
         clients=ClientCertificates.OPTIONAL if anchors else ClientCertificates.NONE,
         trust_anchors=anchors,
-        crls=tuple(crl for crl in est.crls if crl.issuer in names),
+        crls=tuple(crl for crl in crls(config.tls) if crl.issuer in names),
     )
 
 

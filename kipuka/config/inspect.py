@@ -92,20 +92,28 @@ class _Inspection:
                 anchors.append(anchor)
                 self._note("tls.client_auth.trust_anchors", check_ca(anchor))
                 self._note("tls.client_auth.trust_anchors", check_validity(anchor, self.now))
-        self._crls(client_auth.crl, anchors)
+        # On a port of their own administrators' certificates are checked by themselves, with the same list of CRLs.
+        apart = () if config.admin_shares_port else config.admin.trust_anchors
+        self._crls(client_auth.crl, (anchors, list(self._anchors(apart))))
 
-    def _crls(self, paths: Sequence[Path], anchors: Sequence[x509.Certificate]) -> None:
+    def _crls(self, paths: Sequence[Path], listeners: Sequence[Sequence[x509.Certificate]]) -> None:
         key = "tls.client_auth.crl"
         files = [self._load(key, material.crls, path) for path in paths]
         crls = [crl for file in files for crl in file]
         for crl in crls:
-            self._note(key, check_crl(crl, anchors, self.now))
+            self._note(key, check_crl(crl, [anchor for anchors in listeners for anchor in anchors], self.now))
         if not all(files):
             return  # what the unreadable one covers is not known
         covered = {crl.issuer for crl in crls}
-        for name in dict.fromkeys(anchor.subject for anchor in anchors if crls and anchor.subject not in covered):
-            text = f"there is no CRL of {name_of(name)}, so all its clients would be refused; add one, or drop the CA"
-            self.faults.append(Fault(key, text))
+        for anchors in listeners:
+            names = dict.fromkeys(anchor.subject for anchor in anchors)
+            for name in names if covered & names.keys() else ():
+                if name in covered:
+                    continue
+                text = (
+                    f"there is no CRL of {name_of(name)}, so all its clients would be refused; add one, or drop the CA"
+                )
+                self.faults.append(Fault(key, text))
 
     def file_ca(self, where: str, ca: FileCa) -> None:
         own = self._load(f"{where}.cert", material.certificates, ca.cert)

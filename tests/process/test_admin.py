@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from kipuka import cli
 from tests.process.client import Tls
@@ -70,7 +71,13 @@ def bearer(token: str) -> tuple[str, str]:
 
 def test_a_port_of_its_own(own: AdminSite, capsys: pytest.CaptureFixture[str]) -> None:
     token = own.token(capsys, "read", "revoke")
-    own.write(admin={"tokens": "tokens", "trust_anchors": "admin-ca.pem", "listen": f"127.0.0.1:{own.admin_port}"})
+    withdrawn = own.administrators.client("CN=Eve")
+    crl = own.administrators.crl([withdrawn.certificate])
+    (own.folder / "admin-crl.pem").write_bytes(crl.public_bytes(Encoding.PEM))
+    own.write(
+        client_auth={"crl": ["admin-crl.pem"]},
+        admin={"tokens": "tokens", "trust_anchors": "admin-ca.pem", "listen": f"127.0.0.1:{own.admin_port}"},
+    )
     with Daemon(own.config) as daemon:
         own.enroll()
         status, listed = own.curl("/admin/enrollments?limit=1", *bearer(token))
@@ -92,9 +99,12 @@ def test_a_port_of_its_own(own: AdminSite, capsys: pytest.CaptureFixture[str]) -
         # Certificates of the administrators' CA are let in; the handshake refuses others.
         ada = own.administrators.client("CN=Ada")
         assert own.curl("/admin/ca", *own.shown(ada))[1]["items"][0]["id"] == "main"
-        stranger = Tls(own.admin_port, own.folder / "tls-root.pem", own.device())
-        with pytest.raises((ssl.SSLError, ConnectionError)), stranger.connect() as connection:
-            connection.get("/admin/ca")
+        for refused in (own.device(), withdrawn):
+            stranger = Tls(own.admin_port, own.folder / "tls-root.pem", refused)
+            with pytest.raises((ssl.SSLError, ConnectionError)), stranger.connect() as connection:
+                connection.get("/admin/ca")
+        with own.client(own.device()).connect() as connection:  # whose CA has no CRL
+            assert connection.get(f"{EST}/cacerts").status == 200
     assert "serving admin on" in daemon.log_text()
     assert token not in daemon.log_text()
     check_log(daemon)

@@ -13,7 +13,7 @@ from tests.process.conftest import check_log
 from tests.process.test_admin import AdminSite
 from tests.support.daemon import ROOT, Daemon
 
-EXAMPLES = 30
+EXAMPLES = 20
 """Test cases for an operation and phase; the seed is fixed, so that a run can be repeated."""
 
 

@@ -13,6 +13,7 @@ from kipuka.web.admin.parameters import (
     LARGEST_PAGE,
     LONGEST_TEXT,
     SERIAL_PATTERN,
+    TEXT_PATTERN,
     USUAL_PAGE,
     Parameter,
     moment,
@@ -29,7 +30,7 @@ from kipuka.web.admin.parameters import (
 
 _STATES = [state.value for state in State]
 _NAME_SCHEMA = {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,64}$"}
-_TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}
+_TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT, "pattern": TEXT_PATTERN}
 _TIME_SCHEMA = {"type": "string", "format": "date-time"}
 
 ID = Parameter("id", "The enrollment's number.", number, {"type": "integer", "minimum": 1, "maximum": 2**63 - 1})

@@ -18,11 +18,14 @@ MOST_PARAMETERS = 50
 LARGEST_PAGE = 1000
 USUAL_PAGE = 50
 LONGEST_TEXT = 200
+TEXT_PATTERN = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$"
+"""No control characters."""
 _LARGEST_ID = 2**63 - 1
 
 SERIAL_PATTERN = "^(0[xX])?[0-9A-Fa-f]{1,40}$|^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){0,19}$|^decimal:[0-9]{1,48}$"
 """160 bits at most, as in RFC 5280 §4.1.2.2."""
 _SERIAL = re.compile(SERIAL_PATTERN)
+_TEXT = re.compile(TEXT_PATTERN)
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _CURSOR_BYTES = 8
 CURSOR_PATTERN = "^[A-Za-z0-9_-]{11}$"
@@ -147,8 +150,8 @@ def words(text: str) -> str:
 
     :raises ValueError: it is empty, too long, or not to be written.
     """
-    if not 0 < len(text) <= LONGEST_TEXT or not text.isprintable():
-        raise ValueError(f"expected 1 to {LONGEST_TEXT} printable characters")
+    if len(text) > LONGEST_TEXT or not _TEXT.fullmatch(text):
+        raise ValueError(f"expected 1 to {LONGEST_TEXT} characters, none of them a control character")
     return text
 
 

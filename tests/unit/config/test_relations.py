@@ -265,3 +265,10 @@ def test_a_kra_needs_no_agent_of_its_own() -> None:
     (ca,) = parse(TLS + DOGTAG_CA + 'kra_url = "https://kra"\ntps_url = "https://tps:8443"' + USERS, HERE).ca
     assert isinstance(ca, DogtagCa)
     assert (ca.kra_url, ca.kra_agent_cert, ca.tps_url) == ("https://kra", None, "https://tps:8443")
+
+
+def test_health_for_tokens_needs_somebody_to_have_one() -> None:
+    (fault,) = faults(MINIMAL + '[admin]\nhealth = "token"\n')
+    assert fault.startswith('admin.health: "token" needs somebody to have one')
+    for who in ('tokens = "tokens"', 'trust_anchors = "ca.pem"'):
+        assert parse(f'{MINIMAL}[admin]\nhealth = "token"\n{who}\n', HERE).admin.is_on
