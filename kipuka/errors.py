@@ -48,6 +48,8 @@ class Kind(Enum):
     UNDECIDED = "undecided"
     """What became of the request at the CA is being found out."""
 
+    TOO_MANY = "too_many"
+    """The caller has failed too often in a short time."""
     BUSY = "busy"
     """kipuka has as much in hand as it takes; later is better."""
     INTERNAL = "internal"
@@ -80,3 +82,7 @@ class RequestError(KipukaError):
 
 class AuthorityError(KipukaError):
     """A CA refused, failed, or could not be asked."""
+
+    connection_refused = False
+    """Whether nothing listened where the CA should: its process is gone, and with it whatever that had in hand. Every
+    other reason for which a CA cannot be reached leaves open whether it goes on working."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import pwd
 import ssl
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,14 +18,13 @@ from typing import TYPE_CHECKING
 
 from kipuka.cli import CommandError
 from kipuka.config.load import ConfigFaults, load
+from kipuka.enrollment.states import ENDED, Event
+from kipuka.observe import audit
 from kipuka.store.rows import OPEN, Enrollment, State
 from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
 
 if TYPE_CHECKING:
     from kipuka.cli import Subparsers
-
-ABANDONED = "An administrator ended the request: ask again if need be."
-"""For whoever waits for it, and for the next who looks at it."""
 
 MEANING = {
     State.RECEIVED: "written down; nothing of it is at the CA",
@@ -128,16 +129,49 @@ def abandon(arguments: argparse.Namespace) -> int:
         if not arguments.yes and not _confirmed(row):
             raise CommandError("nothing is changed")
         # Only as it was shown: what has moved on meanwhile may need no abandoning, or another warning.
-        closed = store.move(row.id, {row.state}, State.CLOSED, datetime.now(UTC), reason=ABANDONED)
+        closed = store.move(row.id, {row.state}, State.CLOSED, datetime.now(UTC), reason=ENDED)
         if closed is None:
             raise CommandError(
                 f"enrollment {row.id} has changed meanwhile and is left alone; "
                 f"look at it again: kipuka enrollments show {arguments.file} {row.id}"
             )
+    _record(row, closed)
     print(f"Enrollment {row.id} is abandoned.")
     if arguments.yes and (warning := _left_behind(row)):
         print(warning)
     return 0
+
+
+def _record(row: Enrollment, closed: Enrollment) -> None:
+    """Say in the system's log who ended what: the daemon, which may not even run, learns of it only when asked."""
+    wanted = row.application
+    audit.to_syslog(
+        "ledger",
+        {
+            "what": Event.ABANDONED.value,
+            "enrollment": row.id,
+            "state": closed.state.value,
+            "was": row.state.value,
+            "caller": wanted.caller,
+            "operation": wanted.operation,
+            "label": wanted.label,
+            "subject": wanted.subject,
+            "ca": wanted.ca_id,
+            "request": row.request_id,
+            "serial": row.serial,
+            "by": _operator(),
+        },
+    )
+
+
+def _operator() -> str:
+    """The account at work, and the one that became it through sudo."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"uid {os.getuid()}"
+    before = os.environ.get("SUDO_USER")
+    return f"{name} (sudo by {before})" if before else name
 
 
 def _confirmed(row: Enrollment) -> bool:

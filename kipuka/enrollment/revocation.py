@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,6 @@ from kipuka.store.store import StoreUnavailable
 
 _log = Logger("kipuka.revocation")
 
-Record = Callable[[str, Mapping[str, object]], None]
 _FINAL = {Effect.REVOKED, Effect.ALREADY_REVOKED}
 
 
@@ -36,17 +35,15 @@ class RevocationResult:
 class Revocation:
     """Finds the issuing CA of a serial number and revokes there.
 
-    :param issuers: by the name of each issuing CA, its id or its group's: the instance that is asked, and the clones
-        that are asked after it, in that order.
-    :param record: told what came of each revocation, for the audit.
+    :param issuers: by the name of each issuing CA, its id or its group's: its instances. The one that issued, or that
+        was named, is asked first, then its clones in this order.
     """
 
-    def __init__(self, ledger: Ledger, issuers: Mapping[str, Sequence[Revokes]], record: Record) -> None:
+    def __init__(self, ledger: Ledger, issuers: Mapping[str, Sequence[Revokes]]) -> None:
         self._ledger = ledger
         self._issuers = {name: tuple(instances) for name, instances in issuers.items()}
         self._names = {each.id: name for name, instances in self._issuers.items() for each in instances}
         self._names |= {name: name for name in self._issuers}
-        self._record = record
         self._in_hand: set[Deferred[None]] = set()
 
     def revoke(self, serial: int, reason: Reason, ca_id: str | None, by: str) -> Deferred[RevocationResult]:
@@ -54,39 +51,29 @@ class Revocation:
 
         :param ca_id: the CA that issued it, or its group. None: the one whose certificate of this number is in the
             ledger, else the only one that knows it.
-        :param by: who wants it, for the audit.
+        :param by: who wants it, for the log; the audit is the business of whoever asks.
         :return: fails with RequestError: NOT_FOUND: nobody has issued it, or there is no such CA; CONFLICT: several
             have, or it cannot be released. With AuthorityError: the CA that the text names has not confirmed it, or one
             that may have issued it cannot be asked.
         """
         answer: Deferred[RevocationResult] = Deferred(canceller=lambda _: None)
-        facts = {"serial": f"{serial:#x}", "wanted": reason.value, "ca": ca_id, "caller": by}
 
         async def carry() -> None:
             try:
                 result = await self._revoke(serial, reason, ca_id)
             except Exception as error:
-                if isinstance(error, KipukaError):
-                    facts.update(kind=error.kind.value, text=error.text, cause=error.cause or None)
-                else:
-                    facts.update(kind=Kind.INTERNAL.value)
-                    _log.failure("revocation of {serial} failed", serial=facts["serial"])
-                self._record("revocation failed", facts)
+                if not isinstance(error, KipukaError):
+                    _log.failure("revocation of {serial:#x} failed", serial=serial)
                 if not answer.called:
                     answer.errback(error)
                 return
-            standing, since = result.revoked.standing, result.revoked.standing.since
-            self._record(
-                "revocation",
-                facts
-                | {
-                    "ca": result.ca_id,
-                    "effect": result.revoked.effect.value,
-                    "reason": None if standing.reason is None else standing.reason.value,
-                    "since": None if since is None else since.isoformat(),
-                    "subject": standing.subject,
-                    "said": result.revoked.said or None,
-                },
+            _log.info(
+                "{serial:#x} of CA {ca}: {effect}, for {by}{said}",
+                serial=serial,
+                ca=result.ca_id,
+                effect=result.revoked.effect.value,
+                by=repr(by),
+                said=f"; the CA says {result.revoked.said!r}" if result.revoked.said else "",
             )
             if not answer.called:
                 answer.callback(result)
@@ -105,8 +92,10 @@ class Revocation:
         task.addBoth(lambda _: self._in_hand.discard(task))
 
     async def _revoke(self, serial: int, reason: Reason, ca_id: str | None) -> RevocationResult:
-        issuer = self._named(ca_id) if ca_id is not None else await self._issuer(serial)
-        result = await self._at(issuer, serial, reason)
+        first = ca_id if ca_id is not None else await self._issuer(serial)
+        issuer = self._named(first)
+        instances = sorted(self._issuers[issuer], key=lambda each: each.id != first)
+        result = await self._at(instances, serial, reason)
         if result.revoked.effect in _FINAL:
             await self._close_rows(issuer, serial)
         return result
@@ -119,7 +108,7 @@ class Revocation:
         return self._names[ca_id]
 
     async def _issuer(self, serial: int) -> str:
-        """Find the issuing CA of a number."""
+        """Find the issuing CA of a number: the instance that is in the ledger, or the CA that knows the number."""
         try:
             rows = await self._ledger.run(lambda: self._ledger.store.of_serial(serial))
         except StoreUnavailable as trouble:
@@ -129,9 +118,8 @@ class Revocation:
                 str(trouble),
             ) from trouble
         ids = [row.application.ca_id for row in rows]
-        found = sorted({self._names[each] for each in ids if each in self._names})
-        if not found:
-            found = await self._owners(serial)
+        by_name = {self._names[each]: each for each in ids if each in self._names}
+        found = sorted(by_name) or await self._owners(serial)
         if not found:
             raise _nobody(serial)
         if len(found) > 1:
@@ -140,7 +128,7 @@ class Revocation:
                 f"Several CAs have issued a certificate with this serial number ({', '.join(found)}): "
                 "name the one that is meant with ca_id.",
             )
-        return found[0]
+        return by_name.get(found[0], found[0])
 
     async def _owners(self, serial: int) -> list[str]:
         """Ask every CA. One that cannot say may be the one, so that nothing is certain without it."""
@@ -171,10 +159,10 @@ class Revocation:
                     return standing
         return trouble  # a clone may not know yet what one that is away has issued
 
-    async def _at(self, issuer: str, serial: int, reason: Reason) -> RevocationResult:
-        """Have one of the CA's instances do it: the first that can. Doing it twice does no harm."""
+    async def _at(self, instances: Sequence[Revokes], serial: int, reason: Reason) -> RevocationResult:
+        """Have one of a CA's instances do it: the first that can. Doing it twice does no harm."""
         trouble: tuple[str, AuthorityError] | None = None
-        for instance in self._issuers[issuer]:
+        for instance in instances:
             try:
                 return RevocationResult(serial, instance.id, await instance.revoke(serial, reason))
             except AuthorityError as error:

@@ -6,6 +6,7 @@ JSON escapes line breaks and control characters, so a name in a certificate cann
 from __future__ import annotations
 
 import json
+import syslog
 from collections.abc import Callable, Mapping
 
 from twisted.logger import Logger
@@ -19,5 +20,15 @@ _log = Logger("kipuka.audit")
 
 def to_log(event: str, facts: Mapping[str, object]) -> None:
     """Write one record to the daemon's log; facts that are None are left out."""
+    _log.info("{record}", record=_line(event, facts))
+
+
+def to_syslog(event: str, facts: Mapping[str, object]) -> None:
+    """Write one record of what was done beside the daemon, by a command, to the system's log."""
+    syslog.openlog("kipuka", syslog.LOG_PID, syslog.LOG_DAEMON)
+    syslog.syslog(syslog.LOG_NOTICE, _line(event, facts))
+
+
+def _line(event: str, facts: Mapping[str, object]) -> str:
     record = {"event": event} | {name: value for name, value in facts.items() if value is not None}
-    _log.info("{record}", record=json.dumps(record, default=str))
+    return json.dumps(record, default=str)

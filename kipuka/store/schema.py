@@ -117,6 +117,14 @@ processes = Table(
     Column("seen", Instant, nullable=False),
 )
 
+ca_chains = Table(
+    "ca_chains",
+    metadata,
+    Column("ca_id", Words, primary_key=True),
+    Column("chain", Text, nullable=False),
+    Column("fetched", Instant, nullable=False),
+)
+
 certificates = Table(
     "certificates",
     metadata,

@@ -15,6 +15,7 @@ from typing import Any, Self, TypedDict, Unpack
 from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, or_, select, update
 
 from kipuka.store.certificates import Certificates
+from kipuka.store.chains import Chains
 from kipuka.store.database import Database
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
 from kipuka.store.opening import open_database
@@ -69,12 +70,14 @@ class Store:
 
     :param copy: the copy of the database that was made before its tables were upgraded at this start.
     :ivar certificates: the books of the CAs whose keys kipuka holds.
+    :ivar chains: the CAs' certificates.
     """
 
     def __init__(self, database: Database, copy: Path | None = None) -> None:
         self._database = database
         self.copy = copy
         self.certificates = Certificates(database)
+        self.chains = Chains(database)
         adding = database.insert(enrollments).on_conflict_do_nothing(index_elements=[_ROW.key], index_where=IS_OPEN)
         self._add = adding.returning(*enrollments.c)
 
@@ -165,14 +168,20 @@ class Store:
         query = select(enrollments).where(_ROW.ca_id == ca_id, _ROW.state.in_(states))
         return self._rows(query.order_by(_ROW.id))
 
-    def of_key(self, ca_id: str, public_key: str) -> list[Enrollment]:
-        """The rows of a CA, open or not, in which this public key was asked to be certified, oldest first."""
-        query = select(enrollments).where(_ROW.public_key == public_key, _ROW.ca_id == ca_id)
+    def of_key(self, ca_ids: Collection[str], public_key: str) -> list[Enrollment]:
+        """The rows of these CAs, open or not, in which this public key was asked to be certified, oldest first."""
+        query = select(enrollments).where(_ROW.public_key == public_key, _ROW.ca_id.in_(ca_ids))
         return self._rows(query.order_by(_ROW.id))
 
     def of_serial(self, serial: int) -> list[Enrollment]:
         """The rows, open or not, for which a certificate with this serial number was issued, oldest first."""
         return self._rows(select(enrollments).where(_ROW.serial == f"0x{serial:x}").order_by(_ROW.id))
+
+    def serials(self, ca_ids: Collection[str], since: datetime) -> frozenset[str]:
+        """The serial numbers of these CAs that are some row's and became so at or after this time."""
+        query = select(_ROW.serial).where(_ROW.updated >= since, _ROW.ca_id.in_(ca_ids), _ROW.serial.is_not(None))
+        with self._database.read() as connection:
+            return frozenset(connection.execute(query).scalars())
 
     def page(
         self,
@@ -181,12 +190,20 @@ class Store:
         ca_id: str | None = None,
         label: str | None = None,
         caller: str | None = None,
+        subject: str | None = None,
+        serial: str | None = None,
+        since: datetime | None = None,
+        certified: bool = False,
         before: int | None = None,
         limit: int = 50,
     ) -> list[Enrollment]:
         """Rows for people, newest first.
 
         :param caller: a part of the caller's name, in upper or lower case.
+        :param subject: a part of the subject that was asked for, in upper or lower case.
+        :param serial: of the certificate, as hex with 0x.
+        :param since: first asked for at or after this time.
+        :param certified: only those for which there is a certificate.
         :param before: the cursor: the id of the last row of the page before this one.
         :param limit: how many at most, 1 to 1000.
         """
@@ -199,6 +216,14 @@ class Store:
             query = query.where(_ROW.label == label)
         if caller is not None:
             query = query.where(_ROW.caller.icontains(caller, autoescape=True))
+        if subject is not None:
+            query = query.where(_ROW.subject.icontains(subject, autoescape=True))
+        if serial is not None:
+            query = query.where(_ROW.serial == serial)
+        if since is not None:
+            query = query.where(_ROW.created >= since)
+        if certified:
+            query = query.where(_ROW.certificate.is_not(None))
         if before is not None:
             query = query.where(_ROW.id < min(before, _LARGEST_ID))
         return self._rows(query)
@@ -208,6 +233,13 @@ class Store:
         with self._database.read() as connection:
             found = connection.execute(select(_ROW.state, func.count()).group_by(_ROW.state)).all()
         return dict.fromkeys(State, 0) | {state: number for state, number in found}  # noqa: C416 - rows, not tuples
+
+    def at_cas(self) -> dict[str, int]:
+        """How many rows each CA has, or may have, a request of: those in SUBMITTING, UNKNOWN and PENDING."""
+        states = (State.SUBMITTING, State.UNKNOWN, State.PENDING)
+        query = select(_ROW.ca_id, func.count()).where(_ROW.state.in_(states)).group_by(_ROW.ca_id)
+        with self._database.read() as connection:
+            return {ca_id: number for ca_id, number in connection.execute(query).all()}  # noqa: C416 - rows, not tuples
 
     def retire(self, now: datetime, delivered_before: datetime, untouched_before: datetime) -> int:
         """Close rows that are over without having been told so, and return how many they were.
@@ -237,6 +269,18 @@ class Store:
             return connection.execute(delete(enrollments).where(_ROW.id.in_(some), is_old)).rowcount
 
     # --- processes
+
+    def arrive(self) -> None:
+        """Count this process among the living, and bury the dead; to be called once, at its start.
+
+        When it is certain that none of the processes before it lives, their leases are free and their rows in
+        SUBMITTING are orphans at once. With PostgreSQL it never is: leases run out and signs of life grow old.
+        """
+        with self._database.arrival() as alone:
+            if alone:
+                with self._database.write() as connection:
+                    connection.execute(delete(leases))
+                    connection.execute(delete(processes))
 
     def lease(self, name: str, holder: str, now: datetime, seconds: float) -> bool:
         """Take or renew a lease; False when another has it and it has not run out."""

@@ -11,7 +11,8 @@ from email.utils import format_datetime
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from kipuka.web.answers import Answer, prepare, text
+from kipuka.web import json_answers
+from kipuka.web.answers import Answer, prepare
 
 _SEGMENTS = 2
 _MAX_AGE = 60
@@ -50,9 +51,11 @@ class Crls(Resource):
         find = self._lists.get(path[1].decode("utf-8", "replace")) if len(path) == _SEGMENTS else None
         crl = None if find is None else find()
         if crl is None:
-            return text(404, "There is no CRL here: /crl/ is followed by the id of a CA whose key is kipuka's own.")
+            sentence = "There is no CRL here: /crl/ is followed by the id of a CA whose key is kipuka's own."
+            return json_answers.error(404, json_answers.code_of(404), sentence)
         if request.method not in (b"GET", b"HEAD"):
-            return text(405, "Use GET or HEAD at this address.", ("Allow", "GET, HEAD"))
+            sentence = "Use GET or HEAD at this address."
+            return json_answers.error(405, json_answers.code_of(405), sentence, ("Allow", "GET, HEAD"))
         tag = f'"{crl.number:x}-{hashlib.sha256(crl.der).hexdigest()[:16]}"'
         fields = (
             ("ETag", tag),

@@ -1,7 +1,6 @@
 """Revocation at the file CA, with a real store and real TLS: the CRL, the handshake, re-enrollment, a restart.
 
-The daemon's parts run in a process of their own, as tap.py starts them; revocation is called as the admin API calls it,
-by a line on the process's standard input.
+A real daemon, and revocation as administrators ask for it: POST /admin/revoke with a token.
 """
 
 from __future__ import annotations
@@ -9,9 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,97 +16,49 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 
+from kipuka.access.tokens import Scope, Token, hash_token, new_token, with_token
 from tests.process.client import Connection
+from tests.process.conftest import check_log
 from tests.process.sites import ALICE, Site
 from tests.support import pki
-from tests.support.daemon import ROOT, _speaks_tls
+from tests.support.daemon import Daemon
 from tests.web.fakes import basic, body
 from tests.web.wire import EST, Answer
 
-PROGRAM = """
-import json, os, sys
-from datetime import UTC, datetime
-from pathlib import Path
-from twisted.internet import reactor, stdio
-from twisted.internet.defer import Deferred
-from twisted.protocols.basic import LineOnlyReceiver
-from kipuka import assembly
-from kipuka.assembly import enrollment
-from kipuka.authority.revoking import Reason
-from kipuka.config.load import load
-
-offices = []
-init = enrollment.Office.__init__
-def noting(self, *args):
-    init(self, *args)
-    offices.append(self)
-enrollment.Office.__init__ = noting
-service = assembly.assemble(load(Path(sys.argv[1])), reactor, os.environ, None, datetime.now(UTC))
-
-class Lines(LineOnlyReceiver):
-    delimiter = b"\\n"
-    def lineReceived(self, line):
-        wanted = json.loads(line)
-        asked = offices[0].revocation.revoke(int(wanted["serial"], 16), Reason(wanted["reason"]), wanted["ca"], "test")
-        asked.addCallbacks(
-            lambda result: [result.ca_id, result.revoked.effect.value, result.revoked.said],
-            lambda failure: [failure.value.kind.value, failure.value.text, ""],
-        ).addCallback(lambda answer: self.sendLine(json.dumps(answer).encode()))
-
-stdio.StandardIO(Lines())
-reactor.callWhenRunning(service.startService)
-reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
-reactor.run()
-"""
-
 
 class Running:
-    """The process, and how to have it revoke."""
+    """The daemon, and how an administrator has it revoke."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, site: Site, token: str) -> None:
+        self._site = site
+        self._token = token
 
     def revoke(self, serial: int, reason: str, ca: str | None = None) -> list[str]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(json.dumps({"serial": hex(serial), "reason": reason, "ca": ca}), file=self._process.stdin, flush=True)
-        answer: list[str] = json.loads(self._process.stdout.readline())
-        return answer
+        """What became of it, and at which CA; else the error's code and text."""
+        wanted = {"serial": hex(serial), "reason": reason} | ({} if ca is None else {"ca_id": ca})
+        with self._site.client().connect() as connection:
+            answer = connection.request(
+                "POST",
+                "/admin/revoke",
+                json.dumps(wanted).encode(),
+                authorization=f"Bearer {self._token}",
+                content_type="application/json",
+            )
+        found = json.loads(answer.body)
+        if answer.status != 200:
+            return [found["error"], found["message"]]
+        assert int(found["serial"], 16) == serial
+        return [found["ca_id"], found["outcome"]]
 
 
 @contextmanager
 def running(site: Site) -> Iterator[Running]:
-    command = [sys.executable, "-c", PROGRAM, str(site.config)]
-    with (site.folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
-        )
-    with process:
-        try:
-            _wait_for(site, process)
-            yield Running(process)
-        finally:
-            process.terminate()
-            try:
-                process.wait(40)
-            except subprocess.TimeoutExpired:
-                process.kill()
-    assert "Traceback" not in (site.folder / "log").read_text()
-
-
-def _wait_for(site: Site, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 30
-    while not _answers(site):
-        assert process.poll() is None, (site.folder / "log").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def _answers(site: Site) -> bool:
-    try:
-        return _speaks_tls("127.0.0.1", site.port)
-    except OSError:
-        return False
+    token = new_token()
+    entry = Token("ops", frozenset({Scope.REVOKE}), datetime.now(UTC), hash_token(token))
+    (site.folder / "tokens").write_text(with_token("", entry))
+    with Daemon(site.config) as daemon:
+        yield Running(site, token)
+    check_log(daemon)
 
 
 def certificate(answer: Answer) -> x509.Certificate:
@@ -148,7 +96,7 @@ def gets_in(site: Site, identity: pki.Identity) -> bool:
 @pytest.mark.parametrize("below_a_root", [False, True])
 def test_tls_07_ren_07_revoked_is_listed_and_refused_and_not_renewed(own: Site, below_a_root: bool) -> None:
     own = Site(own.folder, below_a_root=below_a_root)
-    own.write()
+    own.write(admin={"tokens": "tokens"})
     key = pki.ec_key()
     other = own.maker.client("CN=birth")  # of a trust anchor without a CRL
     with running(own) as kipuka:
@@ -161,7 +109,7 @@ def test_tls_07_ren_07_revoked_is_listed_and_refused_and_not_renewed(own: Site, 
         with own.client(device).connect() as before:
             assert before.get(f"{EST}/cacerts").status == 200
             was = number(crl(own))
-            assert kipuka.revoke(first.serial_number, "keyCompromise")[:2] == ["main", "revoked"]
+            assert kipuka.revoke(first.serial_number, "keyCompromise") == ["main", "revoked"]
             # On the connection that was open before, the book has the word.
             renewal = before.post(f"{EST}/simplereenroll", body(pki.csr(key, "CN=device-1")))
             assert (renewal.status, "revoked at the CA" in renewal.text) == (403, True)
@@ -175,7 +123,7 @@ def test_tls_07_ren_07_revoked_is_listed_and_refused_and_not_renewed(own: Site, 
         assert gets_in(own, other)
         with own.client().connect() as connection:
             assert enroll(connection, key) != first
-        assert kipuka.revoke(first.serial_number, "superseded")[:2] == ["main", "already revoked"]
+        assert kipuka.revoke(first.serial_number, "superseded") == ["main", "already revoked"]
         assert kipuka.revoke(12345, "superseded")[0] == "not_found"
         assert kipuka.revoke(12345, "superseded", "main")[0] == "not_found"
         assert kipuka.revoke(first.serial_number, "superseded", "nobody")[0] == "not_found"
@@ -186,7 +134,7 @@ def test_tls_07_ren_07_revoked_is_listed_and_refused_and_not_renewed(own: Site, 
 
 
 def test_hold_and_release(own: Site) -> None:
-    own.write()
+    own.write(admin={"tokens": "tokens"})
     key = pki.ec_key()
     with running(own) as kipuka:
         with own.client().connect() as connection:
@@ -209,7 +157,7 @@ def test_hold_and_release(own: Site) -> None:
 def test_with_crl_files_both_count(own: Site, file: str) -> None:
     """A CRL of one anchor asks for CRLs of all; the file CA has its own, and one in a file counts beside that."""
     (own.folder / "maker-crl.pem").write_bytes(own.maker.crl().public_bytes(pki.serialization.Encoding.PEM))
-    own.write(client_auth={"crl": [file]})
+    own.write(admin={"tokens": "tokens"}, client_auth={"crl": [file]})
     with running(own) as kipuka:
         key = pki.ec_key()
         with own.client().connect() as connection:
@@ -222,7 +170,7 @@ def test_with_crl_files_both_count(own: Site, file: str) -> None:
 
 
 def test_the_crl_over_http(own: Site) -> None:
-    own.write()
+    own.write(admin={"tokens": "tokens"})
     with running(own), own.client().connect() as connection:
         first = connection.get("/crl/main")
         parsed = x509.load_der_x509_crl(first.body)

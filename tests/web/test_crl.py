@@ -65,7 +65,8 @@ def test_head(world: World) -> None:
 def test_nothing_else_is_there(world: World, path: str) -> None:
     answer = world.client.get(path)
     assert answer.status == 404
-    assert answer.text.startswith("There is ")
+    assert "There is no CRL here" in answer.text
+    assert answer.field("Content-Type") == "application/json"
 
 
 def test_other_methods(world: World) -> None:

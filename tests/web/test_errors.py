@@ -29,6 +29,7 @@ STATUS = {
     Kind.CONFLICT: 409,
     Kind.TOO_LARGE: 413,
     Kind.UNSUPPORTED_TYPE: 415,
+    Kind.TOO_MANY: 429,
     Kind.INTERNAL: 500,
     Kind.NOT_OFFERED: 501,
     Kind.MISCONFIGURED: 502,

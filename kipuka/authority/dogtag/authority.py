@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,8 @@ from twisted.web.iweb import IPolicyForHTTPS
 
 from kipuka.authority.dogtag import outcome, wire
 from kipuka.authority.dogtag.cached import Cached
-from kipuka.authority.dogtag.calls import Calls
+from kipuka.authority.dogtag.calls import Calls, Observe, nobody
+from kipuka.authority.dogtag.chain import Chain, Keeper
 from kipuka.authority.dogtag.client import Client
 from kipuka.authority.dogtag.lookup import Lookup
 from kipuka.authority.dogtag.paths import Operation, Paths
@@ -58,6 +59,9 @@ class DogtagAuthority:
     :param id: the ``[[ca]] id``.
     :param profile: the profile for requests that name none.
     :param cache_ttl: seconds the chain is kept; 0 asks each time. An older chain serves while the CA is away.
+    :param trust: what a chain from the keeper must lead to, see :func:`kipuka.authority.dogtag.chain.checked`.
+    :param keeper: where the chain outlives the process.
+    :param observe: for the metrics; a call that is repeated because its connection had died counts once.
     """
 
     def __init__(
@@ -69,18 +73,22 @@ class DogtagAuthority:
         clock: IReactorTime,
         cache_ttl: float = 3600.0,
         paths: Paths | None = None,
+        trust: Sequence[x509.Certificate] = (),
+        keeper: Keeper | None = None,
+        observe: Observe = nobody,
     ) -> None:
         self._id = id
         self._client = client
         self._profile = profile
         self._clock = clock
         paths = paths or Paths()
-        self._call = Calls(client, paths)
-        self._chain = Cached(self._fetch_chain, clock, cache_ttl)
+        self._call = Calls(client, paths, clock, observe)
+        self._chain = Chain(id, self._call, clock, cache_ttl, trust, keeper)
+        self._serial: int | None = None
         self._templates: dict[str, Cached[wire.Template]] = {}
         self._tracking = Tracking(self._call)
         self._lookup = Lookup(self._call, clock)
-        self._revocation = Revocation(Calls(client.in_session_of_its_own(), paths))
+        self._revocation = Revocation(Calls(client.in_session_of_its_own(), paths, clock, observe))
 
     @classmethod
     def open(
@@ -95,6 +103,9 @@ class DogtagAuthority:
         max_connections: int = 8,
         cache_ttl: float = 3600.0,
         paths: Mapping[str, str] | None = None,
+        trust: Sequence[x509.Certificate] = (),
+        keeper: Keeper | None = None,
+        observe: Observe = nobody,
     ) -> DogtagAuthority:
         """Return the CA at a URL, over connections of its own. Nothing is sent yet.
 
@@ -105,7 +116,17 @@ class DogtagAuthority:
         :raises ValueError: a path override is wrong.
         """
         client = Client.open(reactor, url, policy, timeout=timeout, max_connections=max_connections)
-        return cls(id, client, profile, clock=reactor, cache_ttl=cache_ttl, paths=Paths(paths))
+        return cls(
+            id,
+            client,
+            profile,
+            clock=reactor,
+            cache_ttl=cache_ttl,
+            paths=Paths(paths),
+            trust=trust,
+            keeper=keeper,
+            observe=observe,
+        )
 
     @property
     def id(self) -> str:
@@ -115,7 +136,7 @@ class DogtagAuthority:
     async def chain(self) -> tuple[x509.Certificate, ...]:
         """Return the CA certificate and what leads to its root.
 
-        :raises AuthorityError: the CA is away and was never reached before.
+        :raises AuthorityError: the CA is away and was never reached before, or nothing is to be cached.
         """
         return await self._chain.get()
 
@@ -156,6 +177,20 @@ class DogtagAuthority:
         if record.certificate != certificate:  # another CA's certificate with a serial number this one has used too
             return CertificateStatus.UNKNOWN
         return _STATUS.get(record.status, CertificateStatus.UNKNOWN)
+
+    async def probe(self) -> None:
+        """Ask for the certificate of the CA itself by its serial number, which needs the CA and its LDAP server.
+
+        Dogtag's own word for its state is "running" also while LDAP is down. "No such certificate" is a good answer:
+        it comes from the directory, and a CA whose certificate another CA signed has no record of it.
+
+        :raises AuthorityError: the CA does not work now.
+        """
+        if self._serial is None:
+            self._serial = (await self.chain())[0].serial_number
+        answer = await self._call(Operation.PROBE, hex(self._serial), at_once=True)
+        if not (outcome.no_such_certificate(answer) or (answer.status == 200 and answer.is_json)):
+            raise outcome.failure(answer)
 
     async def still_pending(self, expected: int) -> PendingRequests:
         """List what waits for an agent, in one call; see :meth:`kipuka.authority.dogtag.tracking.Tracking.pending`.
@@ -209,12 +244,6 @@ class DogtagAuthority:
             if trouble.kind in (Kind.NO_ANSWER, Kind.BAD_ANSWER):
                 raise outcome.error(Kind.UNREACHABLE, f"no form of the profile: {trouble.cause}") from trouble
             raise
-
-    async def _fetch_chain(self) -> tuple[x509.Certificate, ...]:
-        answer = await self._call(Operation.CHAIN)
-        if answer.status != 200:
-            raise outcome.failure(answer)
-        return wire.chain(answer)
 
     async def _fetch_template(self, profile: str) -> wire.Template:
         answer = await self._call(Operation.TEMPLATE, profile)

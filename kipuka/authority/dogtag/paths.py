@@ -36,6 +36,8 @@ class Operation(Enum):
     """Revocation; ``{id}`` stands for the serial number."""
     UNREVOKE = "unrevoke"
     """Release from hold; ``{id}`` stands for the serial number."""
+    PROBE = "probe"
+    """What shows that the CA works; ``{id}``, if it is there, stands for the serial number of its own certificate."""
 
 
 V1: Mapping[Operation, tuple[str, ...]] = {
@@ -50,6 +52,7 @@ V1: Mapping[Operation, tuple[str, ...]] = {
     Operation.CERTIFICATE_REVIEW: ("/ca/rest/agent/certs/{id}", "/ca/v1/agent/certs/{id}"),
     Operation.REVOKE: ("/ca/rest/agent/certs/{id}/revoke", "/ca/v1/agent/certs/{id}/revoke"),
     Operation.UNREVOKE: ("/ca/rest/agent/certs/{id}/unrevoke", "/ca/v1/agent/certs/{id}/unrevoke"),
+    Operation.PROBE: ("/ca/rest/certs/{id}", "/ca/v1/certs/{id}", "/ca/rest/certs/ca"),
 }
 """The API of 10.x, still served by 11.x."""
 
@@ -61,7 +64,9 @@ _PLACEHOLDERS = {
     Operation.CERTIFICATE_REVIEW: "{id}",
     Operation.REVOKE: "{id}",
     Operation.UNREVOKE: "{id}",
+    Operation.PROBE: "{id}",
 }
+_MAY_LACK_IT = {Operation.PROBE}
 
 
 class Paths:
@@ -103,6 +108,6 @@ def _checked(operation: Operation, path: str) -> str:
     placeholder = _PLACEHOLDERS.get(operation)
     if not path.startswith("/"):
         raise ValueError(f"{operation.value}: the path must start with / and not name the server")
-    if placeholder and placeholder not in path:
+    if placeholder and placeholder not in path and operation not in _MAY_LACK_IT:
         raise ValueError(f"{operation.value}: the path must contain {placeholder}")
     return path

@@ -104,7 +104,7 @@ class Revocation:
 
     async def _look(self, operation: Operation, serial: int) -> wire.CertificateRecord | None:
         answer = await self._call(operation, hex(serial))
-        if answer.status == 404 and answer.is_json:
+        if outcome.no_such_certificate(answer):
             return None
         if answer.status != 200:
             raise outcome.failure(answer)

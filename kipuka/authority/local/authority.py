@@ -115,9 +115,12 @@ class LocalAuthority:
         """
         return await self.revocation.revoke(serial, reason)
 
-    def start(self) -> None:
-        """Begin to renew the CRL, and to look for those of other nodes."""
-        self.revocation.start()
+    async def probe(self) -> None:
+        """Check that the CA could issue now; key and certificate are known to fit since the start.
+
+        :raises AuthorityError: MISCONFIGURED: the CA's certificate has expired, or is not valid yet.
+        """
+        self._period()
 
     async def find(self, public_key: str, subject: str, since: datetime, known: frozenset[str]) -> Finding:
         """Return Absent: what was issued and not handed over is known to nobody, and may be issued again."""
@@ -125,8 +128,7 @@ class LocalAuthority:
         return Absent()
 
     async def close(self) -> None:
-        """Stop renewing the CRL."""
-        await self.revocation.stop()
+        """Nothing is open."""
 
     def _sign(
         self, csr: x509.CertificateSigningRequest, subject: x509.Name, extensions: list[profile.Extension]

@@ -20,7 +20,6 @@ from kipuka.authority.interface import (
     Issued,
     KnowsStatus,
     Names,
-    Starts,
     TracksRequests,
 )
 from kipuka.authority.local import LocalAuthority
@@ -272,7 +271,6 @@ def test_capabilities() -> None:
     assert isinstance(ca, ChangesNames)
     assert isinstance(ca, KnowsStatus)
     assert isinstance(ca, Revokes)
-    assert isinstance(ca, Starts)
     assert ca.id == "local"
     assert now(ca.close()) is None
 

@@ -33,7 +33,7 @@ class Node:
         self.told: list[x509.CertificateRevocationList] = []
         self.ca.revocation.tell(self.told.append)
         self.ca.revocation.prepare(book)
-        self.ca.start()
+        self.ca.revocation.start()
 
     def issue(self) -> x509.Certificate:
         outcome = now(self.ca.enroll(EnrollmentRequest(pki.csr(pki.ec_key(), "CN=device"), None, "test")))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pwd
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -49,6 +52,14 @@ def store(config: Path) -> Iterator[Store]:
     store = Store.open(f"sqlite:///{config.parent}/kipuka.db")
     yield store
     store.close()
+
+
+@pytest.fixture(autouse=True)
+def syslog(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is said to the system's log, instead of saying it."""
+    said: list[str] = []
+    monkeypatch.setattr("syslog.syslog", lambda priority, text: said.append(text))
+    return said
 
 
 @pytest.fixture
@@ -205,6 +216,39 @@ def test_abandon_asks(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch, a
     after = store.get(row.id)
     assert after is not None
     assert after.state is (State.CLOSED if is_done else State.PENDING)
+
+
+@pytest.mark.parametrize(("sudo", "by"), [(None, "{}"), ("alice", "{} (sudo by alice)")])
+def test_the_systems_log_says_who_abandoned_what(
+    store: Store, run: Run, syslog: list[str], monkeypatch: pytest.MonkeyPatch, sudo: str | None, by: str
+) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    if sudo is not None:
+        monkeypatch.setenv("SUDO_USER", sudo)
+    row = add(store, State.PENDING, request_id="12", subject='CN=one\n{"event": "forged"}')
+    run("abandon", row.id, "--yes")
+    (line,) = syslog
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "event": "ledger",
+        "what": "abandoned",
+        "enrollment": row.id,
+        "state": "closed",
+        "was": "pending",
+        "caller": "user:alice",
+        "operation": "simpleenroll",
+        "label": "printers",
+        "subject": row.application.subject,
+        "ca": "dogtag",
+        "request": "12",
+        "by": by.format(pwd.getpwuid(os.getuid()).pw_name),
+    }
+
+
+def test_nothing_is_said_of_what_was_not_abandoned(store: Store, run: Run, syslog: list[str]) -> None:
+    row = add(store, State.CLOSED)
+    assert run("abandon", row.id, "--yes")[0] == 1
+    assert syslog == []
 
 
 def test_abandon_without_a_terminal(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from kipuka.errors import AuthorityError, Kind
@@ -16,11 +16,13 @@ _TEXT_LIMIT = 200
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back over HTTP. ``content_type`` is empty when the server sent none."""
+    """What came back over HTTP. ``content_type`` and ``date`` are empty when the server sent none."""
 
     status: int
     content_type: str
     body: bytes
+    date: str = field(default="", compare=False)
+    """The server's clock, as its Date header has it."""
 
     @property
     def is_json(self) -> bool:
