@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -60,7 +60,7 @@ class Submitter:
         async def carry() -> None:
             try:
                 with self._at_hand(row):
-                    result = await self._submit(row, request)
+                    result = await self._submit(row, request, lambda: not answer.called)
             except Exception as error:
                 if not answer.called:
                     answer.errback(error)
@@ -104,7 +104,7 @@ class Submitter:
         """Wait until what is in hand has been answered and written down."""
         await gatherResults(list(self._in_hand))
 
-    async def _submit(self, row: Enrollment, request: EnrollmentRequest) -> Enrollment:
+    async def _submit(self, row: Enrollment, request: EnrollmentRequest, is_wanted: Callable[[], bool]) -> Enrollment:
         tries = _Tries(self.authority)
         while True:
             instance = tries.next()
@@ -117,6 +117,8 @@ class Submitter:
                 row = failed.row
                 if row.state is not State.RECEIVED:
                     return row
+                if not is_wanted():  # the client has gone and may never come back: its next request is the next try
+                    raise failed.trouble from None
                 tries.failed(instance, failed.trouble)
 
     async def _take(self, row: Enrollment, request: EnrollmentRequest, instance: str) -> Enrollment | None:

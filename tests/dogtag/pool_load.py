@@ -32,6 +32,8 @@ from tests.support.est_load import Load
 AUTO = "auto/simpleenroll"
 CLIENTS = 8
 CA_TIMEOUT = 10
+PATIENCE = 240.0
+"""Seconds a device waits for its answer: longer than kipuka ever keeps one waiting."""
 CLONES_FIRST_SERIAL = 0xFFF0000
 """The clone's serial numbers are from a range of their own."""
 
@@ -71,7 +73,7 @@ class PoolSite:
         number = next(self._numbers)
         birth = self._site.maker.client(f"CN=serial {number}").write(self._site.folder, f"birth-{number}")
         subject = f"CN={self._name}-{number}.kipuka.test"
-        return Device(self._site.port, self._site.trust, subject, files=birth)
+        return Device(self._site.port, self._site.trust, subject, files=birth, patience=PATIENCE)
 
     def load(self, clients: int = CLIENTS) -> Load:
         """Clients that go on enrolling."""

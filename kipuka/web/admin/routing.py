@@ -190,7 +190,7 @@ class Routes:
         self.app.url_map.merge_slashes = False
         self.app.url_map.strict_slashes = False
         self.all: list[Route] = []
-        _json_errors(self.app)
+        json_errors(self.app)
 
     def add(self, route: Route) -> Callable[[Operation], Operation]:
         """Route to a method of a class that has a ``gate``. The method takes the call and the path's parameters."""
@@ -235,7 +235,7 @@ def refusal(error: KipukaError, retry_after: int, reference: str = "", *, showed
     return json_answers.error(status, error.kind.value, message, *headers)
 
 
-def _json_errors(app: Klein) -> None:
+def json_errors(app: Klein) -> None:
     """Answer in JSON where no operation is reached."""
 
     @app.handle_errors(MethodNotAllowed)
