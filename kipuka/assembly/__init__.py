@@ -14,13 +14,14 @@ from twisted.web.http import Request
 from kipuka import service
 from kipuka.access.users import Users
 from kipuka.assembly import enrollment
+from kipuka.assembly.audit import Reactor as OfficeReactor
+from kipuka.assembly.audit import audit_refused
 from kipuka.assembly.authorities import authority
 from kipuka.assembly.labels import labels
-from kipuka.assembly.listener import audit_refused, server_material
+from kipuka.assembly.listener import server_material
 from kipuka.config import model
 from kipuka.config.faults import ConfigFaults
 from kipuka.config.inspect import inspect
-from kipuka.observe import audit
 from kipuka.sockets import open_all
 from kipuka.tls.server import ServerConnections
 from kipuka.web.authentication import Passwords
@@ -36,7 +37,7 @@ Ask = Callable[[str], str]
 _access = Logger("kipuka.access")
 
 
-class Reactor(service.Reactor, enrollment.Reactor):
+class Reactor(service.Reactor, OfficeReactor):
     """What kipuka needs of a reactor."""
 
 
@@ -55,10 +56,11 @@ def assemble(
     if faults:
         raise ConfigFaults(faults)
     office = enrollment.Office(config, {ca.id: authority(ca, reactor, ask) for ca in config.ca}, reactor)
-    connections = ServerConnections(server_material(config.tls, ask), audit_refused)
+    audit = office.trail.note
+    connections = ServerConnections(server_material(config.tls, ask), audit_refused(audit))
     users = None if config.est.users is None else Users.parse(config.est.users.read_text("utf-8"))
     passwords = Passwords(users, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check))
-    gate = Gate(labels(config, office.registration, users), passwords, config.est.retry_after, audit.to_log)
+    gate = Gate(labels(config, office.registration, users), passwords, config.est.retry_after, audit)
     server = config.server
     limits = Limits(server.max_body_size, server.header_timeout, server.body_timeout, server.idle_timeout)
     est = EstOperations(gate, config.est.retry_after).resource()

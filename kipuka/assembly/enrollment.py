@@ -5,24 +5,23 @@ from __future__ import annotations
 import random
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from kipuka.assembly.audit import Reactor, trail
 from kipuka.authority.interface import Authority
 from kipuka.config import model
 from kipuka.enrollment.desk import Desk
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.registration import Registration, Times
-from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
-from kipuka.observe import audit
-from kipuka.store.rows import Enrollment
+from kipuka.observe.audit.record import Record
 from kipuka.store.store import Store
 
 _log = Logger("kipuka.ledger")
@@ -32,10 +31,6 @@ _CONNECTIONS = 5
 _SETTLE_TIMES, _SETTLE_AT_LEAST = 2, 5
 """How long look-ups must find nothing: so many times the CA's time limit, and so many seconds however short that is.
 No request takes that long at a CA."""
-
-
-class Reactor(IReactorCore, IReactorTime, IReactorThreads):
-    """What the ledger needs of a reactor."""
 
 
 class Office:
@@ -56,20 +51,25 @@ class Office:
         # Threads do not survive the fork of a daemon that detaches, so they begin with the reactor.
         reactor.callWhenRunning(pool.start)
         reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
+        self.trail = trail(config.audit, reactor, self._store_audit)
         self._ledger = Ledger(
             lambda: Store.open(url, upgrade=False, connections=threads),
             lambda work: deferToThreadPool(reactor, pool, work),
             reactor,
             f"{socket.gethostname()} {secrets.token_hex(8)}",
-            _audit_event,
+            lambda _event, _row: None,
             timedelta(seconds=config.db.keep),
             timedelta(seconds=config.est.replay_window),
+            self.trail,
         )
         self._replay = config.est.replay_window
         self._cas = {ca.id: ca for ca in config.ca}
         self._submitters = {ca.id: self._submitter(ca, authorities[ca.id]) for ca in config.ca}
         pollers = [self._poller(ca, authorities[ca.id], reactor) for ca in config.ca]
-        self.desk = Desk(self._ledger, list(self._submitters.values()), pollers)
+        self.desk = Desk(self._ledger, list(self._submitters.values()), pollers, self.trail)
+
+    def _store_audit(self, records: Sequence[Record]) -> Deferred[None]:
+        return self._ledger.run(lambda: self._ledger.store.audit.append(records))
 
     def registration(self, ca_id: str, label: str | None, profile: str | None) -> Registration:
         """The registration authority of a label."""
@@ -95,24 +95,3 @@ class Office:
 
 def _settle(ca: model.DogtagCa) -> int:
     return max(_SETTLE_TIMES * ca.timeout, _SETTLE_AT_LEAST)
-
-
-def _audit_event(event: Event, row: Enrollment) -> None:
-    """Record what happened to an enrollment, whether a client waits for it or not."""
-    wanted = row.application
-    audit.to_log(
-        "ledger",
-        {
-            "what": event.value,
-            "enrollment": row.id,
-            "state": row.state.value,
-            "caller": wanted.caller,
-            "operation": wanted.operation,
-            "label": wanted.label,
-            "subject": wanted.subject,
-            "ca": wanted.ca_id,
-            "request": row.request_id,
-            "serial": row.serial,
-            "reason": row.reason,
-        },
-    )

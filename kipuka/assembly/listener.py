@@ -7,8 +7,7 @@ from collections.abc import Callable
 from OpenSSL import SSL
 
 from kipuka.config import material, model
-from kipuka.observe import audit
-from kipuka.tls.server import ClientCertificates, RefusedCertificate, ServerMaterial
+from kipuka.tls.server import ClientCertificates, ServerMaterial
 
 Ask = Callable[[str], str]
 
@@ -26,19 +25,4 @@ def server_material(tls: model.Tls, ask: Ask | None) -> ServerMaterial:
         ClientCertificates(clients.mode),
         tuple(anchor for path in clients.trust_anchors for anchor in material.certificates(path)),
         tuple(crl for path in clients.crl for crl in material.crls(path)),
-    )
-
-
-def audit_refused(refused: RefusedCertificate) -> None:
-    """Record a client certificate that was refused in the handshake."""
-    audit.to_log(
-        "client certificate refused",
-        {
-            "address": refused.address,
-            "reason": refused.reason,
-            "errno": refused.errno,
-            "depth": refused.depth,
-            "subject": refused.subject,
-            "serial": f"0x{refused.serial:x}",
-        },
     )

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import socket
 import ssl
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kipuka.cli import CommandError
 from kipuka.config.load import ConfigFaults, load
+from kipuka.enrollment.audit import describe
+from kipuka.enrollment.states import Event
+from kipuka.observe.audit.record import Record
 from kipuka.store.rows import OPEN, Enrollment, State
 from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
 
@@ -128,7 +134,7 @@ def abandon(arguments: argparse.Namespace) -> int:
         if not arguments.yes and not _confirmed(row):
             raise CommandError("nothing is changed")
         # Only as it was shown: what has moved on meanwhile may need no abandoning, or another warning.
-        closed = store.move(row.id, {row.state}, State.CLOSED, datetime.now(UTC), reason=ABANDONED)
+        closed = store.move(row.id, {row.state}, State.CLOSED, datetime.now(UTC), audit=_abandoned, reason=ABANDONED)
         if closed is None:
             raise CommandError(
                 f"enrollment {row.id} has changed meanwhile and is left alone; "
@@ -138,6 +144,11 @@ def abandon(arguments: argparse.Namespace) -> int:
     if arguments.yes and (warning := _left_behind(row)):
         print(warning)
     return 0
+
+
+def _abandoned(row: Enrollment) -> Record:
+    by = f"by the user with the number {os.getuid()}, with kipuka enrollments abandon"
+    return replace(describe(Event.ABANDONED, row), node=socket.gethostname(), cause=by)
 
 
 def _confirmed(row: Enrollment) -> bool:

@@ -57,7 +57,6 @@ NOT_BUILT = (
     NotBuilt("ha.strategy", "pools of CAs"),
     NotBuilt("ha.group", "pools of CAs"),
     NotBuilt("admin", "the admin API"),
-    NotBuilt("audit", "audit records outside the log"),
 )
 
 

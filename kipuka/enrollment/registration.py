@@ -129,13 +129,13 @@ class Registration:
         wanted = application(request, caller, operation=operation, label=self._label, ca_id=self._authority.id)
         try:
             row = await self._ledger.join(wanted, self._times.replay)
-            return await self._follow(row, request)
+            return await self._follow(row, request, caller)
         except StoreUnavailable as trouble:
             raise AuthorityError(
                 Kind.UNREACHABLE, "The server cannot write requests down at the moment: try again later.", str(trouble)
             ) from trouble
 
-    async def _follow(self, row: Enrollment, request: EnrollmentRequest) -> Answered:
+    async def _follow(self, row: Enrollment, request: EnrollmentRequest, caller: Applicant) -> Answered:
         """Go with the row until there is something to tell the client."""
         fresh = False  # whether this very call saw the certificate come
         tries = 2  # what certainly did not reach the CA is sent again at once, a single time
@@ -143,7 +143,7 @@ class Registration:
             match row.state:
                 case State.RECEIVED:
                     tries -= 1
-                    row = await self._submitter.submit(row, request, last=tries <= 0)
+                    row = await self._submitter.submit(row, request, last=tries <= 0, origin=caller.origin)
                     fresh = True
                 case State.SUBMITTING | State.UNKNOWN:
                     row = await self._changed(row)

@@ -14,9 +14,11 @@ from twisted.logger import Logger
 
 from kipuka.authority.interface import Authority, EnrollmentRequest, Issued, Outcome, Refused
 from kipuka.enrollment.application import carries_key
+from kipuka.enrollment.audit import NOWHERE
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
 from kipuka.errors import AuthorityError, Kind
+from kipuka.observe.audit.record import Origin
 from kipuka.store.rows import Enrollment, State
 from kipuka.store.store import StoreUnavailable
 
@@ -42,10 +44,13 @@ class Submitter:
         self._send_within = send_within
         self._in_hand: set[Deferred[None]] = set()
 
-    def submit(self, row: Enrollment, request: EnrollmentRequest, *, last: bool) -> Deferred[Enrollment]:
+    def submit(
+        self, row: Enrollment, request: EnrollmentRequest, *, last: bool, origin: Origin = NOWHERE
+    ) -> Deferred[Enrollment]:
         """Take the row and submit the request, unless another takes it first; cancelling stops only the waiting.
 
         :param last: raise when the CA cannot be reached, instead of returning the row for another try.
+        :param origin: of the client's request, for the audit.
         :return: the row after it.
         :raises AuthorityError: the CA certainly did nothing, and why.
         """
@@ -54,7 +59,7 @@ class Submitter:
         async def carry() -> None:
             try:
                 with self._at_hand(row):
-                    result = await self._submit(row, request, last=last)
+                    result = await self._submit(row, request, origin, last=last)
             except Exception as error:
                 if not answer.called:
                     answer.errback(error)
@@ -98,11 +103,12 @@ class Submitter:
         """Wait until what is in hand has been answered and written down."""
         await gatherResults(list(self._in_hand))
 
-    async def _submit(self, row: Enrollment, request: EnrollmentRequest, *, last: bool) -> Enrollment:
+    async def _submit(self, row: Enrollment, request: EnrollmentRequest, origin: Origin, *, last: bool) -> Enrollment:
         ledger = self._ledger
         taken = await ledger.happen(
             Event.TAKEN,
             row,
+            origin,
             process=ledger.process,
             submitted=ledger.now(),
             reason=None,
@@ -113,6 +119,7 @@ class Submitter:
         if taken is None:
             return await self._latest(row)
         try:
+            await ledger.attest(Event.TAKEN, taken, origin)
             outcome = await self._ask(taken, request)
         except AuthorityError as trouble:
             _log.info("enrollment {id}: {trouble}", id=row.id, trouble=str(trouble))

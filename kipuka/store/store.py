@@ -7,13 +7,16 @@ that agree to well under a second.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, or_, select, update
 
+from kipuka.observe.audit.chain import Entry
+from kipuka.observe.audit.record import Record
+from kipuka.store.audit import AuditTable, Filters, append
 from kipuka.store.database import Database
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
 from kipuka.store.opening import open_database
@@ -71,6 +74,7 @@ class Store:
 
     def __init__(self, database: Database, copy: Path | None = None) -> None:
         self._database = database
+        self.audit = AuditTable(database)
         self.copy = copy
         adding = database.insert(enrollments).on_conflict_do_nothing(index_elements=[_ROW.key], index_where=IS_OPEN)
         self._add = adding.returning(*enrollments.c)
@@ -133,11 +137,13 @@ class Store:
         to: State,
         now: datetime,
         of: Enrollment | None = None,
+        audit: Callable[[Enrollment], Record] | None = None,
         **changes: Unpack[Changes],
     ) -> Enrollment | None:
         """Change a row if its state is one of those expected, and return it as it is then.
 
         :param of: the row as the caller knows it: if it has been taken for another submission since, nothing changes.
+        :param audit: what the audit says of the change, given the row as it is then: the two are written as one.
         :param changes: what else becomes of the row; what is not named stays.
         :returns: None when there is no such row in such a state: somebody was faster.
         :raises ValueError: a closed row would open again.
@@ -147,7 +153,10 @@ class Store:
         if State.CLOSED in expected and to is not State.CLOSED:
             raise ValueError("a closed row stays closed")
         with self._database.write() as connection:
-            return _change(connection, id, expected, {"state": to, "updated": now, **changes}, of)
+            moved = _change(connection, id, expected, {"state": to, "updated": now, **changes}, of)
+            if moved is not None and audit is not None:
+                append(connection, [audit(moved)])
+            return moved
 
     def changed(self, since: datetime) -> list[Enrollment]:
         """The rows that changed at or after this time, in that order.
@@ -256,6 +265,12 @@ class Store:
         alive = select(processes.c.id).where(processes.c.id == _ROW.process, processes.c.seen >= dead_before)
         query = select(enrollments).where(_ROW.state == State.SUBMITTING, ~alive.exists())
         return self._rows(query.order_by(_ROW.id))
+
+    # --- audit
+
+    def audit_page(self, before: int | None = None, limit: int = 50, **filters: Unpack[Filters]) -> list[Entry]:
+        """Records of the audit, newest first: see :meth:`kipuka.store.audit.AuditTable.page`."""
+        return self.audit.page(before, limit, **filters)
 
     def _rows(self, query: Select[Any]) -> list[Enrollment]:
         with self._database.read() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -191,6 +192,10 @@ def test_abandon(store: Store, run: Run, state: State, warning: str | None) -> N
         updated=closed.updated,
     )
     assert before <= closed.updated <= datetime.now(UTC)
+    (entry,) = store.audit_page()
+    assert entry.facts["event"] == "enrollment abandoned"
+    assert entry.facts["enrollment"] == row.id
+    assert entry.facts["cause"] == f"by the user with the number {os.getuid()}, with kipuka enrollments abandon"
     assert store.join(row.application, THEN, THEN).id != row.id
 
 

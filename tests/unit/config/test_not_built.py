@@ -40,7 +40,6 @@ LABEL = MINIMAL + label("{}")
         (EST, '[ha]\nstrategy = "active-passive"', "ha.strategy"),
         (EST, '[[ha.group]]\nname = "x"\nca_ids = ["local"]', "ha.group"),
         (EST, '[admin]\nhealth = "open"', "admin"),
-        (EST, '[audit]\nfile = "x"', "audit"),
     ],
 )
 def test_refused(template: str, written: str, path: str) -> None:
