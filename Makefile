@@ -2,6 +2,7 @@
 
 VENV := .venv
 OLDEST := .venv-oldest
+API := .venv-api
 BIN := $(VENV)/bin
 PYTHON ?= python3
 export PYTHON
@@ -14,7 +15,7 @@ help: ## Show this list
 demo: $(VENV)/.stamp-run ## A throwaway CA and daemon, and a device enrolling (ONCE=1: then end; DIR=folder PORT=number)
 	@$(BIN)/kipuka demo $(if $(DIR),--dir "$(DIR)") $(if $(PORT),--port "$(PORT)") $(if $(filter-out 0,$(ONCE)),--once)
 
-test: $(VENV)/.stamp-test $(OLDEST)/.stamp-test ## Unit, web, process and interop tests; unit and web again on Debian 13's versions
+test: $(VENV)/.stamp-test $(OLDEST)/.stamp-test $(API)/.stamp ## Unit, web, process and interop tests; unit and web again on Debian 13's versions
 	$(BIN)/python -m pytest tests/unit tests/web tests/process tests/interop
 	$(OLDEST)/bin/python -m pytest tests/unit tests/web
 
@@ -40,7 +41,7 @@ conformance: $(VENV)/.stamp-test ## Write docs/conformance.md: which rules of th
 	mv docs/conformance.md.new docs/conformance.md
 
 clean: ## Remove the environments, caches and build results (not the Dogtag lab)
-	rm -rf $(VENV) $(OLDEST) .build build dist *.egg-info .hypothesis .*_cache _trial_temp* docs/conformance.md.new
+	rm -rf $(VENV) $(OLDEST) $(API) .build build dist *.egg-info .hypothesis .*_cache _trial_temp* docs/conformance.md.new
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name dropin.cache -delete
 
@@ -54,6 +55,10 @@ $(VENV)/.stamp-test: pyproject.toml scripts/environment
 	@touch $@
 $(VENV)/.stamp-lint: pyproject.toml scripts/environment constraints/lint.txt
 	@scripts/environment $(VENV) lint --constraint constraints/lint.txt
+	@touch $@
+$(API)/.stamp: constraints/api.txt
+	@$(PYTHON) -m venv $(API)
+	@$(API)/bin/pip install --quiet --disable-pip-version-check --progress-bar off --requirement $<
 	@touch $@
 $(OLDEST)/.stamp-test: pyproject.toml scripts/environment constraints/oldest.txt
 	@scripts/environment $(OLDEST) test --constraint constraints/oldest.txt

@@ -27,6 +27,8 @@ class Kind(Enum):
     FORBIDDEN = "forbidden"
     """The caller is known and may not have this."""
     NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    """What is asked for does not fit the state things are in, or leaves open which of several is meant."""
     NOT_OFFERED = "not_offered"
     """An operation of EST that this server or label does not offer."""
 
@@ -46,6 +48,8 @@ class Kind(Enum):
     UNDECIDED = "undecided"
     """What became of the request at the CA is being found out."""
 
+    TOO_MANY = "too_many"
+    """The caller has failed too often in a short time."""
     BUSY = "busy"
     """kipuka has as much in hand as it takes; later is better."""
     INTERNAL = "internal"
@@ -78,3 +82,7 @@ class RequestError(KipukaError):
 
 class AuthorityError(KipukaError):
     """A CA refused, failed, or could not be asked."""
+
+    connection_refused = False
+    """Whether nothing listened where the CA should: its process is gone, and with it whatever that had in hand. Every
+    other reason for which a CA cannot be reached leaves open whether it goes on working."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorSocket, IReactorTime
+from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from kipuka.enrollment.desk import Desk
+from kipuka.web.limits import ConnectionLimit
 from kipuka.web.site import EstSite
 
 _log = Logger("kipuka")
@@ -26,10 +28,23 @@ class Reactor(IReactorTime, IReactorSocket):
     """What the service needs of a reactor."""
 
 
-class EstService(Service):
-    """Serves one site on sockets that are already listening.
+@dataclass(frozen=True)
+class Listener:
+    """Sockets that are already listening, and what is served on them.
 
     :param factory: the site, wrapped into TLS and the limit on connections.
+    :param purpose: for the log: what a client finds there.
+    """
+
+    sockets: Sequence[socket.socket]
+    factory: ConnectionLimit
+    site: EstSite
+    purpose: str = "EST"
+
+
+class EstService(Service):
+    """Serves one or more sites.
+
     :param desk: what is behind the labels: ledger, polling, CAs.
     :param patience: seconds that requests in hand, and what they left at the CAs, get when the daemon stops.
     """
@@ -37,16 +52,12 @@ class EstService(Service):
     def __init__(
         self,
         reactor: Reactor,
-        sockets: Sequence[socket.socket],
-        factory: IProtocolFactory,
-        site: EstSite,
+        listeners: Sequence[Listener],
         desk: Desk,
         patience: float,
     ) -> None:
         self._reactor = reactor
-        self._sockets = list(sockets)
-        self._factory = factory
-        self._site = site
+        self._listeners = list(listeners)
         self._desk = desk
         self._patience = patience
         self._ports: list[IListeningPort] = []
@@ -55,16 +66,24 @@ class EstService(Service):
         """Open the ledger, then take connections."""
         super().startService()
         self._desk.start()
-        for listening in self._sockets:
-            port = self._reactor.adoptStreamPort(
-                listening.fileno(), listening.family, cast("ServerFactory[Any]", self._factory)
+        for listener in self._listeners:
+            for listening in listener.sockets:
+                self._adopt(listening, listener)
+
+    def _adopt(self, listening: socket.socket, listener: Listener) -> None:
+        port = self._reactor.adoptStreamPort(
+            listening.fileno(), listening.family, cast("ServerFactory[Any]", listener.factory)
+        )
+        listening.close()
+        self._ports.append(port)
+        address = port.getHost()
+        if isinstance(address, IPv4Address | IPv6Address):
+            _log.info(
+                "serving {purpose} on {host} port {port}",
+                purpose=listener.purpose,
+                host=address.host,
+                port=address.port,
             )
-            listening.close()
-            self._ports.append(port)
-            address = port.getHost()
-            if isinstance(address, IPv4Address | IPv6Address):
-                _log.info("serving EST on {host} port {port}", host=address.host, port=address.port)
-        self._sockets.clear()
 
     def stopService(self) -> Deferred[None]:
         """Take no more connections, answer whoever waits, finish what is in hand, then close ledger and CAs."""
@@ -76,7 +95,7 @@ class EstService(Service):
         self._ports.clear()
         self._desk.let_go()
         end = self._reactor.seconds() + self._patience
-        drained = self._site.drain()
+        drained = gatherResults([listener.site.drain() for listener in self._listeners], consumeErrors=True)
         drained.addTimeout(self._patience, self._reactor)
         try:
             await drained

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 
@@ -13,22 +14,28 @@ from twisted.web.http import Request
 
 from kipuka import service
 from kipuka.access.users import Users
-from kipuka.assembly import enrollment
+from kipuka.assembly import admin, enrollment, health, monitoring
 from kipuka.assembly.audit import Reactor as OfficeReactor
-from kipuka.assembly.audit import audit_refused
-from kipuka.assembly.authorities import authority
+from kipuka.assembly.audit import audit_health, audit_refused
+from kipuka.assembly.authorities import authority, beside
+from kipuka.assembly.chains import KeptChains
 from kipuka.assembly.labels import labels
 from kipuka.assembly.listener import server_material
+from kipuka.assembly.pools import pools
 from kipuka.config import model
 from kipuka.config.faults import ConfigFaults
 from kipuka.config.inspect import inspect
-from kipuka.sockets import open_all
-from kipuka.tls.server import ServerConnections
+from kipuka.observe.audit.record import Audit
+from kipuka.observe.metrics import Metrics, Sources
+from kipuka.sockets import CannotListen, open_all
+from kipuka.tls.server import ServerConnections, ServerMaterial
 from kipuka.web.authentication import Passwords
 from kipuka.web.est import EstOperations
 from kipuka.web.limits import ConnectionLimit, Limits
+from kipuka.web.metrics import MetricsPage
+from kipuka.web.nothing import Nothing
 from kipuka.web.routing import Gate
-from kipuka.web.session import client_address
+from kipuka.web.session import client_address, reference
 from kipuka.web.site import EstSite
 from kipuka.web.tree import Tree
 
@@ -55,29 +62,86 @@ def assemble(
     faults = inspect(config, now, ask=ask, environ=environ)
     if faults:
         raise ConfigFaults(faults)
-    office = enrollment.Office(config, {ca.id: authority(ca, reactor, ask) for ca in config.ca}, reactor)
-    audit = office.trail.note
-    connections = ServerConnections(server_material(config.tls, ask), audit_refused(audit))
+    metrics = Metrics(monitoring.names(config), reactor.seconds)
+    ledger, trail = enrollment.open_ledger(config, reactor, metrics.happened, metrics.audit_failed)
+    audit = trail.note
+    kept = KeptChains(ledger)
+    cas = {ca.id: authority(ca, reactor, ask, metrics.called, kept) for ca in config.ca}
+    grouped = pools(config, cas, {ca.id: beside(ca, reactor, ask) for ca in config.ca}, reactor, audit_health(audit))
+    office = enrollment.Office(config, ledger, trail, cas, grouped, reactor)
+    tls = server_material(config.tls, ask)
     users = None if config.est.users is None else Users.parse(config.est.users.read_text("utf-8"))
-    passwords = Passwords(users, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check))
-    gate = Gate(labels(config, office.registration, users), passwords, config.est.retry_after, audit)
+    passwords = Passwords(
+        users,
+        monitoring.passwords(metrics, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check)),
+    )
+    offered = labels(config, office.registration, users)
+    gate = Gate(offered, passwords, config.est.retry_after, audit, metrics.began)
+    est = EstOperations(gate, config.est.retry_after).resource()
+    counts = monitoring.LedgerCounts(office.counts, reactor)
+    administrators = admin.gate(config, reactor, audit)
+    readers = health.readers(config, administrators)
+    # What is not EST is where the admin API is.
+    rooms = {
+        b"admin": admin.room(config, administrators, office.records, grouped.as_json, admin.AuditRecords(ledger)),
+        b"health": health.room(config, grouped.as_json, ledger, lambda: bool(daemon.running), readers),
+        b"metrics": MetricsPage(metrics.exposition, counts.refresh, readers).resource(),
+    }
+
+    def listener(
+        addresses: Sequence[model.ListenAddress], tree: Tree, own: ServerMaterial, purpose: str = "EST"
+    ) -> service.Listener:
+        return _listener(open_all(addresses, environ), tree, own, config, reactor, metrics, audit, purpose)
+
+    listeners = [listener(config.server.listen, Tree(est, rooms if config.admin_shares_port else {}), tls)]
+    if not config.admin_shares_port:
+        nothing = Nothing("There is nothing here: EST is at another port, and the admin API below /admin.")
+        try:
+            own = admin.own_material(config, tls)
+            listeners.append(listener(config.admin.listen or (), Tree(nothing, rooms), own, "admin"))
+        except CannotListen:
+            for each in listeners[0].sockets:
+                each.close()
+            raise
+    metrics.sources = Sources(
+        connections=lambda: sum(each.factory.connections for each in listeners),
+        refused_connections=lambda: sum(each.factory.refused for each in listeners),
+        waiting=office.waiting,
+        rows=counts.rows,
+        statuses=lambda: {ca_id: each.status.value for ca_id, each in grouped.health().items()},
+    )
+    daemon = service.EstService(reactor, listeners, office.desk, config.server.shutdown_timeout)
+    return daemon
+
+
+def _listener(
+    sockets: Sequence[socket.socket],
+    tree: Tree,
+    tls: ServerMaterial,
+    config: model.Config,
+    reactor: Reactor,
+    metrics: Metrics,
+    audit: Audit,
+    purpose: str,
+) -> service.Listener:
+    """Put in front of the tree what every listener has: limits and TLS."""
     server = config.server
     limits = Limits(server.max_body_size, server.header_timeout, server.body_timeout, server.idle_timeout)
-    est = EstOperations(gate, config.est.retry_after).resource()
-    site = EstSite(Tree(est, {}), reactor, limits, _log_access)
+    site = EstSite(tree, reactor, limits, _log_access, monitoring.handshakes(metrics), tree.speaks_json)
+    connections = ServerConnections(tls, monitoring.refusals(metrics, audit_refused(audit)))
     secured = TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=reactor)
     limited = ConnectionLimit(secured, server.max_connections, server.max_connections_per_address)
-    sockets = open_all(server.listen, environ)
-    return service.EstService(reactor, sockets, limited, site, office.desk, server.shutdown_timeout)
+    return service.Listener(sockets, limited, site, purpose)
 
 
 def _log_access(request: Request) -> None:
     """One line for each answer; what the client sent is escaped, so that it cannot forge a line."""
     _access.info(
-        "{address} {method!r} {path!r} {status} {size} bytes",
+        "{address} {method!r} {path!r} {status} {size} bytes {reference}",
         address=client_address(request),
         method=request.method,
         path=request.uri[:200],
         status=request.code,
         size=request.sentLength,
+        reference=reference(request),
     )

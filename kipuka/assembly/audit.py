@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorT
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from kipuka.authority.pool import Transition
 from kipuka.config import model
 from kipuka.observe.audit.file import AuditFile
 from kipuka.observe.audit.record import Audit, AuditEvent, Record
@@ -23,10 +24,16 @@ class Reactor(IReactorCore, IReactorTime, IReactorThreads):
     """What ledger and audit need of a reactor."""
 
 
-def trail(config: model.Audit, reactor: Reactor, store: Callable[[Sequence[Record]], Deferred[Any]]) -> Trail:
+def trail(
+    config: model.Audit,
+    reactor: Reactor,
+    store: Callable[[Sequence[Record]], Deferred[Any]],
+    failed: Callable[[], None],
+) -> Trail:
     """Build it; nothing is opened yet.
 
     :param store: writes records into the database.
+    :param failed: told of each attempt to write that failed.
     """
     node = socket.gethostname()
     pool = ThreadPool(minthreads=0, maxthreads=2, name="audit")  # one for the file, one for syslog
@@ -40,7 +47,26 @@ def trail(config: model.Audit, reactor: Reactor, store: Callable[[Sequence[Recor
         lambda work: deferToThreadPool(reactor, pool, work),
         None if config.file is None else AuditFile(config.file),
         None if syslog is None else Syslog(syslog.transport, syslog.host, syslog.port, node),
+        failed,
     )
+
+
+def audit_health(audit: Audit) -> Callable[[Transition], None]:
+    """Make what records that a CA went away or came back."""
+
+    def note(transition: Transition) -> None:
+        trouble = transition.trouble
+        audit(
+            Record(
+                event=AuditEvent.CA_STATE,
+                ca=transition.ca_id,
+                outcome=transition.after.value,
+                kind=None if trouble is None else trouble.kind.value,
+                reason=None if trouble is None else trouble.text,
+            )
+        )
+
+    return note
 
 
 def audit_refused(audit: Audit) -> Callable[[RefusedCertificate], None]:

@@ -35,6 +35,7 @@ class EnrollmentRequest:
     :param renews: the certificate this one follows, when the operation was a re-enrollment.
     :param send_before: the reactor's time after which it must not be sent any more: whoever then finds nothing of it at
         the CA may submit it anew. A CA checks this in the last instant, for a process may be suspended at any moment.
+    :param instance: which of several CAs behind one authority is to get it, as :meth:`ChoosesInstance.choose` said.
     """
 
     csr: x509.CertificateSigningRequest
@@ -43,6 +44,7 @@ class EnrollmentRequest:
     names: Names | None = None
     renews: x509.Certificate | None = None
     send_before: float = math.inf
+    instance: str | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,40 @@ class ChangesNames(Protocol):
     """A CA that issues for :attr:`EnrollmentRequest.names` instead of the names in the CSR."""
 
     changes_names: bool
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """Something that can be asked whether it works: a CA, or what stands beside one."""
+
+    async def probe(self) -> None:
+        """Ask for something that cannot be had while any part of it is down, its directory included.
+
+        It takes no turn behind other requests and has no side effects. How long to wait is the caller's business:
+        cancelling ends it.
+
+        :raises AuthorityError: it does not work now.
+        """
+
+
+@runtime_checkable
+class ChoosesInstance(Protocol):
+    """Several CAs that stand in for each other: the request must be written down for the one that gets it."""
+
+    def choose(self, avoid: frozenset[str]) -> str:
+        """Choose the CA that is to get the next request.
+
+        :param avoid: the ids of those that certainly did not take this one.
+        :raises AuthorityError: UNREACHABLE or BUSY, when no other can take it now.
+        """
+
+
+@runtime_checkable
+class HasClones(Protocol):
+    """A CA whose clones are asked in its place while it is away."""
+
+    instances: frozenset[str]
+    """The ids of all of them, its own included: what one has issued is in the others' records too."""
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import pwd
 import socket
 import ssl
 import sys
@@ -20,16 +21,13 @@ from typing import TYPE_CHECKING
 from kipuka.cli import CommandError
 from kipuka.config.load import ConfigFaults, load
 from kipuka.enrollment.audit import describe
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.states import ENDED, Event
 from kipuka.observe.audit.record import Record
 from kipuka.store.rows import OPEN, Enrollment, State
 from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
 
 if TYPE_CHECKING:
     from kipuka.cli import Subparsers
-
-ABANDONED = "An administrator ended the request: ask again if need be."
-"""For whoever waits for it, and for the next who looks at it."""
 
 MEANING = {
     State.RECEIVED: "written down; nothing of it is at the CA",
@@ -134,7 +132,7 @@ def abandon(arguments: argparse.Namespace) -> int:
         if not arguments.yes and not _confirmed(row):
             raise CommandError("nothing is changed")
         # Only as it was shown: what has moved on meanwhile may need no abandoning, or another warning.
-        closed = store.move(row.id, {row.state}, State.CLOSED, datetime.now(UTC), audit=_abandoned, reason=ABANDONED)
+        closed = store.move(row.id, {row.state}, State.CLOSED, datetime.now(UTC), audit=_abandoned, reason=ENDED)
         if closed is None:
             raise CommandError(
                 f"enrollment {row.id} has changed meanwhile and is left alone; "
@@ -147,8 +145,19 @@ def abandon(arguments: argparse.Namespace) -> int:
 
 
 def _abandoned(row: Enrollment) -> Record:
-    by = f"by the user with the number {os.getuid()}, with kipuka enrollments abandon"
+    """What the audit says of it; the daemon, which may not even run, learns of it only when asked."""
+    by = f"by {_operator()} with kipuka enrollments abandon"
     return replace(describe(Event.ABANDONED, row), node=socket.gethostname(), cause=by)
+
+
+def _operator() -> str:
+    """The account at work, and the one that became it through sudo."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"uid {os.getuid()}"
+    before = os.environ.get("SUDO_USER")
+    return f"{name} (sudo by {before})" if before else name
 
 
 def _confirmed(row: Enrollment) -> bool:

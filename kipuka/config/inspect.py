@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from kipuka.access.tokens import Tokens, TokensFileError
 from kipuka.access.users import Users, UsersFileError
 from kipuka.config import material
 from kipuka.config.certificates import (
@@ -57,6 +59,7 @@ def inspect(
             inspection.dogtag_ca(f"ca[{position}]", ca)
     if config.est.users is not None:
         inspection.users(config.est.users)
+    inspection.admin(config)
     inspection.database(config.db.url)
     if config.audit.file is not None:
         inspection.audit(config.audit.file)
@@ -79,7 +82,8 @@ class _Inspection:
         if chain:
             self._note("tls.cert", check_chain(chain, self.now))
             self._note("tls.cert", check_leaf(chain[0], ExtendedKeyUsageOID.SERVER_AUTH))
-            hosts = [each.host for each in config.server.listen if isinstance(each, TcpAddress) and not each.is_ip]
+            listen = [*config.server.listen, *(config.admin.listen or ())]
+            hosts = [each.host for each in listen if isinstance(each, TcpAddress) and not each.is_ip]
             self._note("tls.cert", check_names(chain[0], hosts))
 
     def clients(self, config: Config) -> None:
@@ -90,20 +94,28 @@ class _Inspection:
                 anchors.append(anchor)
                 self._note("tls.client_auth.trust_anchors", check_ca(anchor))
                 self._note("tls.client_auth.trust_anchors", check_validity(anchor, self.now))
-        self._crls(client_auth.crl, anchors)
+        # On a port of their own administrators' certificates are checked by themselves, with the same list of CRLs.
+        apart = () if config.admin_shares_port else config.admin.trust_anchors
+        self._crls(client_auth.crl, (anchors, list(self._anchors(apart))))
 
-    def _crls(self, paths: Sequence[Path], anchors: Sequence[x509.Certificate]) -> None:
+    def _crls(self, paths: Sequence[Path], listeners: Sequence[Sequence[x509.Certificate]]) -> None:
         key = "tls.client_auth.crl"
         files = [self._load(key, material.crls, path) for path in paths]
         crls = [crl for file in files for crl in file]
         for crl in crls:
-            self._note(key, check_crl(crl, anchors, self.now))
+            self._note(key, check_crl(crl, [anchor for anchors in listeners for anchor in anchors], self.now))
         if not all(files):
             return  # what the unreadable one covers is not known
         covered = {crl.issuer for crl in crls}
-        for name in dict.fromkeys(anchor.subject for anchor in anchors if crls and anchor.subject not in covered):
-            text = f"there is no CRL of {name_of(name)}, so all its clients would be refused; add one, or drop the CA"
-            self.faults.append(Fault(key, text))
+        for anchors in listeners:
+            names = dict.fromkeys(anchor.subject for anchor in anchors)
+            for name in names if covered & names.keys() else ():
+                if name in covered:
+                    continue
+                text = (
+                    f"there is no CRL of {name_of(name)}, so all its clients would be refused; add one, or drop the CA"
+                )
+                self.faults.append(Fault(key, text))
 
     def file_ca(self, where: str, ca: FileCa) -> None:
         own = self._load(f"{where}.cert", material.certificates, ca.cert)
@@ -115,24 +127,59 @@ class _Inspection:
         self._note(f"{where}.chain" if ca.chain else f"{where}.cert", check_chain(chain, self.now, to_root=True))
 
     def dogtag_ca(self, where: str, ca: DogtagCa) -> None:
-        agent = self._load(f"{where}.agent_cert", material.certificates, ca.agent_cert)
-        self._key(f"{where}.agent_key", ca.agent_key, ca.agent_key_passphrase, agent)
-        if agent:
-            self._note(f"{where}.agent_cert", check_chain(agent, self.now))
-            self._note(f"{where}.agent_cert", check_leaf(agent[0], ExtendedKeyUsageOID.CLIENT_AUTH))
+        self._agent(f"{where}.agent", ca.agent_cert, ca.agent_key, ca.agent_key_passphrase)
+        if ca.kra_agent_cert is not None and ca.kra_agent_key is not None:
+            self._agent(f"{where}.kra_agent", ca.kra_agent_cert, ca.kra_agent_key, ca.kra_agent_key_passphrase)
         for certificate in self._load(f"{where}.ca_cert", material.certificates, ca.ca_cert):
             self._note(f"{where}.ca_cert", check_ca(certificate))
             self._note(f"{where}.ca_cert", check_validity(certificate, self.now))
 
+    def _agent(self, setting: str, certificate: Path, key: Path, passphrase: Secret | None) -> None:
+        agent = self._load(f"{setting}_cert", material.certificates, certificate)
+        self._key(f"{setting}_key", key, passphrase, agent)
+        if agent:
+            self._note(f"{setting}_cert", check_chain(agent, self.now))
+            self._note(f"{setting}_cert", check_leaf(agent[0], ExtendedKeyUsageOID.CLIENT_AUTH))
+
     def users(self, path: Path) -> None:
+        self._lines("est.users", path, Users.parse)
+
+    def admin(self, config: Config) -> None:
+        key = "admin.trust_anchors"
+        if config.admin.tokens is not None:
+            self._lines("admin.tokens", config.admin.tokens, Tokens.parse)
+        known = self._anchors(config.tls.client_auth.trust_anchors)
+        checked = config.tls.client_auth.mode != "none"
+        for path in config.admin.trust_anchors:
+            for anchor in self._load(key, material.certificates, path):
+                self._note(key, check_ca(anchor))
+                self._note(key, check_validity(anchor, self.now))
+                if config.admin_shares_port and not (checked and anchor in known):
+                    text = (
+                        f"{name_of(anchor.subject)} is not among tls.client_auth.trust_anchors, by which the EST port "
+                        "checks client certificates; add it there, or give the admin API a port of its own "
+                        "(admin.listen)"
+                    )
+                    self.faults.append(Fault(key, text))
+
+    def _anchors(self, paths: Sequence[Path]) -> set[x509.Certificate]:
+        """Those that can be read; that others cannot is said elsewhere."""
+        found: set[x509.Certificate] = set()
+        for path in paths:
+            with suppress(material.MaterialError):
+                found.update(material.certificates(path))
+        return found
+
+    def _lines(self, key: str, path: Path, parse: Callable[[str], object]) -> None:
+        """Read a file of credentials, one a line."""
         try:
-            Users.parse(path.read_text(encoding="utf-8"))
+            parse(path.read_text(encoding="utf-8"))
         except OSError as error:
-            self.faults.append(Fault("est.users", f"cannot read {path}: {error.strerror}"))
+            self.faults.append(Fault(key, f"cannot read {path}: {error.strerror}"))
         except UnicodeDecodeError:
-            self.faults.append(Fault("est.users", f"{path} is not UTF-8 text"))
-        except UsersFileError as error:
-            self._note("est.users", (f"{path}, {fault}" for fault in error.faults))
+            self.faults.append(Fault(key, f"{path} is not UTF-8 text"))
+        except (UsersFileError, TokensFileError) as error:
+            self._note(key, (f"{path}, {fault}" for fault in error.faults))
 
     def database(self, url: str) -> None:
         if not url.startswith("sqlite:///"):

@@ -37,13 +37,8 @@ class NotBuilt:
 NOT_BUILT = (
     NotBuilt("server.workers", "several processes on one port", harmless=(1,)),
     NotBuilt("ca[].type", "CAs with their key in an HSM", only=("hsm",)),
-    NotBuilt("ca[].kra_url", "server-side key generation"),
-    NotBuilt("ca[].kra_agent_cert", "server-side key generation"),
-    NotBuilt("ca[].kra_agent_key", "server-side key generation"),
-    NotBuilt("ca[].kra_agent_key_passphrase", "server-side key generation"),
     NotBuilt("ca[].serverkeygen", "server-side key generation"),
     NotBuilt("ca[].serverkeygen_profile", "server-side key generation"),
-    NotBuilt("ca[].tps_url", "watching a TPS"),
     NotBuilt("ca[].cmc", "Full CMC"),
     NotBuilt("ca[].cmc_profile", "Full CMC"),
     NotBuilt("ca[].api", "version 2 of Dogtag's REST API", only=("v2",)),
@@ -53,10 +48,6 @@ NOT_BUILT = (
     NotBuilt("est.serverkeygen", "server-side key generation", harmless=(False,)),
     NotBuilt("est.label[].authority", "lightweight sub-CAs"),
     NotBuilt("est.label[].serverkeygen_encryption", "server-side key generation"),
-    NotBuilt("ha.enabled", "pools of CAs", harmless=(False,)),
-    NotBuilt("ha.strategy", "pools of CAs"),
-    NotBuilt("ha.group", "pools of CAs"),
-    NotBuilt("admin", "the admin API"),
 )
 
 

@@ -23,7 +23,10 @@ def faults(data: Table) -> Iterator[Fault]:
     """
     yield from _duplicates(data)
     yield from _references(data)
+    yield from _groups(data)
     yield from _authentication(data)
+    yield from _kra_agent(data)
+    yield from _administration(data)
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -108,6 +111,44 @@ def _references(data: Table) -> Iterator[Fault]:
             yield Fault(path_of(("est", "label", position, "dogtag_profile")), text)
 
 
+def _groups(data: Table) -> Iterator[Fault]:
+    """Groups whose members cannot stand in for each other, and such as are named but switched off."""
+    types = {ca["id"]: type_of(ca) for _, ca in _tables(data, "ca") if _is_name(ca.get("id"))}
+    member_of: dict[str, int] = {}
+    names = []
+    for position, group in _tables(data, "ha", "group"):
+        if _is_name(group.get("name")):
+            names.append(group["name"])
+        members = group.get("ca_ids")
+        for index, member in enumerate(members if isinstance(members, list) else []):
+            if not isinstance(member, str) or member not in types:
+                continue
+            path = path_of(("ha", "group", position, "ca_ids", index))
+            if types[member] != "dogtag":
+                text = f'CA "{member}" is of type "{types[member]}"; a group is made of clones of one Dogtag CA'
+                yield Fault(path, text)
+            first = member_of.setdefault(member, position)
+            if first != position:
+                other = path_of(("ha", "group", first))
+                yield Fault(path, f'CA "{member}" is in {other} already; a CA belongs to one group at most')
+    ha = _table(data, "ha")
+    if ha.get("enabled") is True and "group" not in ha:
+        yield Fault("ha.enabled", "there is no [[ha.group]] to switch on; add one, or remove this key")
+    if ha.get("enabled", False) is False:
+        yield from _switched_off(data, names)
+
+
+def _switched_off(data: Table, groups: list[str]) -> Iterator[Fault]:
+    targets = [("est.default_ca", _table(data, "est").get("default_ca"))]
+    targets += [
+        (path_of(("est", "label", position, "ca_id")), label.get("ca_id"))
+        for position, label in _tables(data, "est", "label")
+    ]
+    for path, target in targets:
+        if target in groups:
+            yield Fault(path, f'the group "{target}" is switched off; set ha.enabled = true, or name one of its CAs')
+
+
 def _authentication(data: Table) -> Iterator[Fault]:
     """Ways to authenticate that nobody could ever use.
 
@@ -149,3 +190,23 @@ def _authentication(data: Table) -> Iterator[Fault]:
             "set est.users, tls.client_auth.trust_anchors, or both"
         )
         yield Fault("est", text)
+
+
+def _kra_agent(data: Table) -> Iterator[Fault]:
+    """An agent for a KRA that is not named, or half an agent."""
+    for position, ca in _tables(data, "ca"):
+        written = [key for key in ("kra_agent_cert", "kra_agent_key", "kra_agent_key_passphrase") if key in ca]
+        if written and "kra_url" not in ca:
+            yield Fault(path_of(("ca", position, written[0])), "has no effect without kra_url; name the KRA there")
+        elif written and not {"kra_agent_cert", "kra_agent_key"} <= set(written):
+            missing = "kra_agent_key" if "kra_agent_cert" in written else "kra_agent_cert"
+            text = f"belongs to an agent of its own; set {missing} too, or leave both out to use the CA's agent"
+            yield Fault(path_of(("ca", position, written[0])), text)
+
+
+def _administration(data: Table) -> Iterator[Fault]:
+    """Health that nobody could ever ask for."""
+    admin = _table(data, "admin")
+    if admin.get("health") == "token" and "tokens" not in admin and admin.get("trust_anchors") in (None, []):
+        text = '"token" needs somebody to have one: set admin.tokens, admin.trust_anchors, or both'
+        yield Fault("admin.health", text)

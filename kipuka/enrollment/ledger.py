@@ -33,6 +33,8 @@ BEAT = 3.0
 """Seconds between two signs of life of a process."""
 CLEAN = 3600.0
 """Seconds between two looks for rows that have been kept long enough."""
+STALE = 12.0
+"""Seconds after the last written sign of life from which on the store counts as not to be written."""
 DEAD = timedelta(seconds=20)
 """A process that gave no sign of life for so long is taken for dead, and what it submitted for unknown."""
 QUEUE = 10.0
@@ -75,12 +77,13 @@ class Ledger:
         self._waiters: defaultdict[int, list[tuple[Enrollment, Deferred[Enrollment | None]]]] = defaultdict(list)
         self._looked = self.now()
         self._patient = True
+        self._beaten: float | None = None
         self.in_hand: Counter[int] = Counter()
         """How many of this process's tasks are submitting a row, by its id."""
         self._loops = [
-            (_loop(self._beat, clock), BEAT),
-            (_loop(self._look, clock), WATCH),
-            (_loop(self._clean, clock), CLEAN),
+            (loop(self._beat, clock), BEAT),
+            (loop(self._look, clock), WATCH),
+            (loop(self._clean, clock), CLEAN),
         ]
         self._ended: list[Deferred[Any]] = []
 
@@ -90,16 +93,17 @@ class Ledger:
         :raises StoreUnavailable: it cannot be opened.
         """
         self._store = self._open_store()
+        self._store.arrive()
 
     def start(self) -> None:
         """Give signs of life and watch, once the store is open."""
-        self._ended = [loop.start(seconds) for loop, seconds in self._loops]
+        self._ended = [each.start(seconds) for each, seconds in self._loops]
 
     async def stop(self) -> None:
         """Stop watching, and close the store once what it is being asked is answered."""
-        for loop, _ in self._loops:
-            if loop.running:
-                loop.stop()
+        for each, _ in self._loops:
+            if each.running:
+                each.stop()
         await gatherResults(self._ended)
         await self._in_thread(self._store.close)
 
@@ -202,6 +206,11 @@ class Ledger:
         return self._in_thread(in_time)
 
     @property
+    def waiting(self) -> int:
+        """How many wait for a row to change."""
+        return sum(map(len, self._waiters.values()))
+
+    @property
     def store(self) -> Store:
         """The blocking store, for use inside :meth:`run`."""
         return self._store
@@ -214,9 +223,15 @@ class Ledger:
                 self._tell(row)
         self._looked = now  # only now: what changed while the store could not be asked is still to be told
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the store took what was written into it a moment ago."""
+        return self._beaten is not None and self._clock.seconds() - self._beaten <= STALE
+
     async def _beat(self) -> None:
         now = self.now()
         await self.run(lambda: self._store.beat(self.process, now))
+        self._beaten = self._clock.seconds()
 
     async def _clean(self) -> None:
         now = self.now()
@@ -235,8 +250,8 @@ class Ledger:
                 waiter.callback(row)
 
 
-def _loop(body: Callable[[], Coroutine[Deferred[Any], Any, None]], clock: IReactorTime) -> LoopingCall:
-    """A loop whose body cannot end it."""
+def loop(body: Callable[[], Coroutine[Deferred[Any], Any, None]], clock: IReactorTime) -> LoopingCall:
+    """Return a loop, still to be started, whose body cannot end it."""
 
     async def guarded() -> None:
         try:
@@ -246,9 +261,9 @@ def _loop(body: Callable[[], Coroutine[Deferred[Any], Any, None]], clock: IReact
         except Exception:
             _log.failure("a loop of the ledger failed and goes on")
 
-    loop = LoopingCall(lambda: Deferred.fromCoroutine(guarded()))
-    loop.clock = clock
-    return loop
+    calls = LoopingCall(lambda: Deferred.fromCoroutine(guarded()))
+    calls.clock = clock
+    return calls
 
 
 def _give_up(waiter: Deferred[Enrollment | None]) -> None:

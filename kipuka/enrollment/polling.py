@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from kipuka.authority.interface import Authority, Issued, Refused, TracksRequests, Undecided
 from kipuka.enrollment.application import carries_key
-from kipuka.enrollment.ledger import DEAD, Ledger
+from kipuka.enrollment.ledger import DEAD, Ledger, loop
 from kipuka.enrollment.reconciliation import Reconciliation
 from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import granted, refused
@@ -64,8 +64,17 @@ class Poller:
         self._round: Deferred[None] | None = None
 
     @property
+    def ca_id(self) -> str:
+        """The CA whose rows are looked after."""
+        return self._authority.id
+
+    @property
     def _lease(self) -> str:
         return f"poll {self._authority.id}"
+
+    @property
+    def _lease_seconds(self) -> float:
+        return max(_SHORTEST_LEASE, self._interval * _LEASE_ROUNDS)
 
     def start(self) -> None:
         """Begin with a round at once: there may be rows from before a restart."""
@@ -114,12 +123,28 @@ class Poller:
         :raises AuthorityError: the CA cannot say; nothing was changed that it did not say.
         :raises StoreUnavailable: neither can the store.
         """
-        ledger = self._ledger
         await self._look_after_own()
-        now = ledger.now()
-        seconds = max(_SHORTEST_LEASE, self._interval * _LEASE_ROUNDS)
-        if not await ledger.run(lambda: ledger.store.lease(self._lease, ledger.process, now, seconds)):
+        if not await self._renew():
             return
+        renewing = loop(self._keep, self._clock)
+        stopped = renewing.start(self._lease_seconds / _LEASE_ROUNDS, now=False)
+        try:
+            await self._look_after()
+        finally:
+            renewing.stop()
+            await stopped
+
+    async def _renew(self) -> bool:
+        ledger, now = self._ledger, self._ledger.now()
+        return await ledger.run(lambda: ledger.store.lease(self._lease, ledger.process, now, self._lease_seconds))
+
+    async def _keep(self) -> None:
+        """Keep the lease during a long round, or another process would begin one of its own."""
+        if not await self._renew():
+            _log.warn("another process polls CA {ca} too: this one stood still for a while", ca=self._authority.id)
+
+    async def _look_after(self) -> None:
+        ledger, now = self._ledger, self._ledger.now()
         for orphan in await ledger.run(lambda: ledger.store.orphans(now - DEAD)):
             if orphan.application.ca_id == self._authority.id:
                 await ledger.happen(Event.LOST, orphan, absent_since=None)

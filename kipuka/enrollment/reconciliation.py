@@ -8,11 +8,26 @@ that stood still, or a clock that was put forward, proves nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from kipuka.authority.interface import Absent, Authority, FindsRequests, InProgress, Issued, Pending, Refused
+from kipuka.authority.interface import (
+    Absent,
+    Authority,
+    FindsRequests,
+    HasClones,
+    InProgress,
+    Issued,
+    Pending,
+    Refused,
+    TracksRequests,
+    Undecided,
+)
 from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
@@ -24,9 +39,11 @@ _log = Logger("kipuka.reconciliation")
 
 _BEFORE = timedelta(minutes=5)
 """The clocks of CA and kipuka may differ by so much."""
-_STUCK = 2
+STUCK = 2
 """A request that stays unfinished for so many settling times will never be finished."""
 
+PARALLEL = 4
+"""Rows looked up at the same time."""
 _AWAY = {Kind.UNREACHABLE, Kind.NO_ANSWER}
 """After two of these in a row the other rows need not be tried either."""
 _NOTHING_LEARNT = {Kind.UNREACHABLE, Kind.BUSY}
@@ -43,13 +60,16 @@ class Reconciliation:
 
     def __init__(self, authority: Authority, ledger: Ledger, settle: timedelta, interval: timedelta) -> None:
         self._authority = authority
+        # A clone's records hold what the CA's do: what other rows have got from any of them is not this row's.
+        self._instances = authority.instances if isinstance(authority, HasClones) else frozenset({authority.id})
         self._ledger = ledger
         self._settle = settle
-        self._stumbled = 0
+        self._stumbled: set[int] = set()
+        self._taking_over = DeferredLock()
         self._counted = max(settle / 2, 2 * interval)  # at most, between two look-ups
 
     async def round(self, rows: list[Enrollment], known: frozenset[str]) -> None:
-        """Look each row up once. One that cannot be looked up does not keep the others from it.
+        """Look each row up once, a few at a time. One that cannot be looked up does not keep the others from it.
 
         :param known: the CA's numbers of pending requests that belong to other rows; what else belongs to others with
             the same key, such as the certificate that is being renewed, is looked up here.
@@ -57,19 +77,34 @@ class Reconciliation:
         """
         if not isinstance(self._authority, FindsRequests):
             return
-        rows = sorted(rows, key=lambda row: row.id == self._stumbled)  # what ended the last round comes last
-        away = 0
-        for row in rows:
+        known |= await self._taken(rows)
+        tour = _Tour(sorted(rows, key=lambda row: row.id in self._stumbled))  # what ended the last round comes last
+        parts = [Deferred.fromCoroutine(self._walk(self._authority, tour, known)) for _ in range(PARALLEL)]
+        for _, result in await DeferredList(parts, consumeErrors=True):
+            if isinstance(result, Failure):
+                result.raiseException()
+        self._stumbled = tour.stumbled if tour.over else set()
+        if tour.over is not None:
+            raise tour.over
+
+    async def _taken(self, rows: list[Enrollment]) -> frozenset[str]:
+        """The certificates that are known to be others', so that a new process need not read them all at the CA."""
+        since = min(map(_since, rows))
+        return await self._ledger.run(lambda: self._ledger.store.serials(self._instances, since))
+
+    async def _walk(self, authority: FindsRequests, tour: _Tour, known: frozenset[str]) -> None:
+        """Look up row after row, beside others who do, while the CA is there."""
+        for row in tour.rows:
             try:
-                await self._look_up(self._authority, row, known)
-                away = 0
+                await self._look_up(authority, row, known)
             except AuthorityError as trouble:
                 await self._count_not(row, all_of_it=trouble.kind not in _NOTHING_LEARNT)
-                away = away + 1 if trouble.kind in _AWAY else 0
-                if away == min(2, len(rows)):
-                    self._stumbled = row.id
-                    raise
                 _log.info("enrollment {id} cannot be looked up: {trouble}", id=row.id, trouble=str(trouble))
+                tour.failed(row, trouble)
+            else:
+                tour.succeeded()
+            if tour.over is not None:
+                return
 
     async def _look_up(self, authority: FindsRequests, row: Enrollment, known: frozenset[str]) -> None:
         ledger, wanted = self._ledger, row.application
@@ -77,38 +112,59 @@ class Reconciliation:
         if others is None:
             return
         begun = ledger.now()
-        since = (row.submitted or row.created) - _BEFORE
-        found = await authority.find(wanted.public_key, wanted.subject, since, known | others)
+        since = _since(row)
+        found = await authority.find(wanted.public_key, wanted.subject, since, known | _numbers(others))
         match found:
             case Issued() if not carries_key(found.certificate, wanted):
                 _log.error("enrollment {id}: what was found is for another key", id=row.id)
             case Issued():
-                if await self._is_free(granted(found)["serial"], row):
-                    await ledger.happen(Event.GRANTED, row, **granted(found))
+                if await self._is_meant(found, row, others):
+                    await self._take_over(granted(found)["serial"], Event.GRANTED, row, **granted(found))
             case Pending():
-                if await self._is_free(found.request_id, row):
-                    await ledger.happen(Event.DEFERRED, row, request_id=found.request_id, reason=None)
+                await self._take_over(found.request_id, Event.DEFERRED, row, request_id=found.request_id, reason=None)
             case Refused():
                 await ledger.happen(Event.REFUSED, row, **refused(found))
             case Absent() | InProgress():
-                await self._absent(row, begun, self._settle * (_STUCK if isinstance(found, InProgress) else 1))
+                await self._absent(row, begun, self._settle * (STUCK if isinstance(found, InProgress) else 1))
 
-    async def _others(self, row: Enrollment) -> frozenset[str] | None:
-        """The numbers of requests and certificates that other rows have for this row's key.
+    async def _others(self, row: Enrollment) -> list[Enrollment] | None:
+        """The other rows of this row's key.
 
         None while one of them is on its way: what is found might be the answer that it is about to get.
         """
         ledger, wanted = self._ledger, row.application
-        rows = await ledger.run(lambda: ledger.store.of_key(wanted.ca_id, wanted.public_key))
+        rows = await ledger.run(lambda: ledger.store.of_key(self._instances, wanted.public_key))
         others = [each for each in rows if each.id != row.id]
-        if any(each.state is State.SUBMITTING for each in others):
-            return None
-        return frozenset(number for each in others for number in (each.request_id, each.serial) if number is not None)
+        return None if any(each.state is State.SUBMITTING for each in others) else others
 
-    async def _is_free(self, number: str, row: Enrollment) -> bool:
-        """Whether what was found is still nobody's: another row may have been submitted during the look-up."""
-        others = await self._others(row)
-        return others is not None and number not in others
+    async def _is_meant(self, found: Issued, row: Enrollment, others: list[Enrollment]) -> bool:
+        """Whether a certificate that no row of the key has is this row's, as far as anything tells.
+
+        It is not when another was lost too and asked for the very subject that this one did not ask for; or when it
+        was issued a moment ago for a request that waited, and nobody has asked after that since.
+        """
+        subject = found.certificate.subject.rfc4514_string()
+        for other in others:
+            if other.state is State.UNKNOWN and row.application.subject != subject == other.application.subject:
+                return False
+            if other.state is State.PENDING and isinstance(self._authority, TracksRequests):
+                progress = await self._authority.progress(other.request_id or "")
+                if isinstance(progress, Undecided) or (isinstance(progress, Issued) and progress == found):
+                    return False
+        return True
+
+    async def _take_over(self, number: str, event: Event, row: Enrollment, **changes: Any) -> None:
+        """Give what was found to the row if it is still nobody's, one row after the other.
+
+        Another row may have been submitted, or have found the same, during the look-up.
+        """
+        await self._taking_over.acquire()
+        try:
+            others = await self._others(row)
+            if others is not None and number not in _numbers(others):
+                await self._ledger.happen(event, row, **changes)
+        finally:
+            self._taking_over.release()
 
     async def _absent(self, row: Enrollment, begun: datetime, settle: timedelta) -> None:
         """Note that a look-up, begun at this time, found nothing; believe it if that has been so for long enough."""
@@ -128,3 +184,42 @@ class Reconciliation:
         if row.absent_since is not None:
             unseen = self._ledger.now() - row.updated
             await self._ledger.annotate(row, absent_since=None if all_of_it else row.absent_since + unseen)
+
+
+def _since(row: Enrollment) -> datetime:
+    """Since when its certificate may have been issued; whole minutes, so that those of one time share a search."""
+    return ((row.submitted or row.created) - _BEFORE).replace(second=0, microsecond=0)
+
+
+def _numbers(rows: Sequence[Enrollment]) -> frozenset[str]:
+    """The numbers of their requests and certificates."""
+    return frozenset(number for each in rows for number in (each.request_id, each.serial) if number is not None)
+
+
+class _Tour:
+    """One round's way through the rows, however many walk it; it is over when the CA is away.
+
+    :param over: the trouble that ended it.
+    :param stumbled: the rows for which the CA was away.
+    """
+
+    def __init__(self, rows: Sequence[Enrollment]) -> None:
+        self.rows = iter(rows)
+        self.over: AuthorityError | None = None
+        self.stumbled: set[int] = set()
+        self._enough = min(2, len(rows))
+        self._away = 0
+
+    def failed(self, row: Enrollment, trouble: AuthorityError) -> None:
+        """Note that a row could not be looked up."""
+        if trouble.kind not in _AWAY:
+            self._away = 0
+            return
+        self.stumbled.add(row.id)
+        self._away += 1
+        if self._away >= self._enough:
+            self.over = trouble
+
+    def succeeded(self) -> None:
+        """Note that the CA is there."""
+        self._away = 0

@@ -138,12 +138,10 @@ class Registration:
     async def _follow(self, row: Enrollment, request: EnrollmentRequest, caller: Applicant) -> Answered:
         """Go with the row until there is something to tell the client."""
         fresh = False  # whether this very call saw the certificate come
-        tries = 2  # what certainly did not reach the CA is sent again at once, a single time
         while True:
             match row.state:
                 case State.RECEIVED:
-                    tries -= 1
-                    row = await self._submitter.submit(row, request, last=tries <= 0, origin=caller.origin)
+                    row = await self._submitter.submit(row, request, caller.origin)
                     fresh = True
                 case State.SUBMITTING | State.UNKNOWN:
                     row = await self._changed(row)

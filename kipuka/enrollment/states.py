@@ -56,6 +56,10 @@ TABLE: Mapping[Event, Mapping[State, State]] = {
 }
 
 
+ENDED = "An administrator ended the request: ask again if need be."
+"""The reason of an abandoned row: for whoever waits for it, and for the next who looks at it."""
+
+
 def sources(event: Event) -> frozenset[State]:
     """The states an event changes; in all others it changes nothing."""
     return frozenset(TABLE[event])

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from kipuka.authority.interface import Authority, EnrollmentRequest, Issued, Outcome, Refused
+from kipuka.authority.interface import Authority, ChoosesInstance, EnrollmentRequest, Issued, Outcome, Refused
 from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.audit import NOWHERE
 from kipuka.enrollment.ledger import Ledger
@@ -26,13 +26,17 @@ _log = Logger("kipuka.enrollment")
 
 _NOTHING_DONE = {Kind.UNREACHABLE, Kind.BUSY, Kind.MISCONFIGURED, Kind.TOO_LARGE, Kind.INVALID}
 """After these the CA certainly has not taken the request."""
+_ONLY_HERE = {Kind.UNREACHABLE, Kind.BUSY, Kind.MISCONFIGURED}
+"""After these another CA may take it. MISCONFIGURED too: Dogtag does not know its agents while its directory is away,
+and a clone may have a profile that another lacks."""
+_TRIES = 2
 _FRESH = timedelta(seconds=5)
 """What was not sent so long after it was written down is not sent any more: others may have given this process up."""
 _STORE_RETRY = 1.0
 
 
 class Submitter:
-    """Submits rows of one CA.
+    """Submits rows to one CA, or to one of a pool's.
 
     :param authority: the CA, or a pool of them.
     :param send_within: seconds in which a request must have been sent, or is not sent any more.
@@ -44,22 +48,22 @@ class Submitter:
         self._send_within = send_within
         self._in_hand: set[Deferred[None]] = set()
 
-    def submit(
-        self, row: Enrollment, request: EnrollmentRequest, *, last: bool, origin: Origin = NOWHERE
-    ) -> Deferred[Enrollment]:
+    def submit(self, row: Enrollment, request: EnrollmentRequest, origin: Origin = NOWHERE) -> Deferred[Enrollment]:
         """Take the row and submit the request, unless another takes it first; cancelling stops only the waiting.
 
-        :param last: raise when the CA cannot be reached, instead of returning the row for another try.
+        What certainly did not reach the CA goes to the next one of a pool at once, and to a CA that has no others a
+        second time.
+
         :param origin: of the client's request, for the audit.
         :return: the row after it.
-        :raises AuthorityError: the CA certainly did nothing, and why.
+        :raises AuthorityError: no CA took it, or none was asked because the audit cannot be written, and why.
         """
         answer: Deferred[Enrollment] = Deferred(canceller=lambda _: None)
 
         async def carry() -> None:
             try:
                 with self._at_hand(row):
-                    result = await self._submit(row, request, origin, last=last)
+                    result = await self._submit(row, request, origin)
             except Exception as error:
                 if not answer.called:
                     answer.errback(error)
@@ -103,36 +107,67 @@ class Submitter:
         """Wait until what is in hand has been answered and written down."""
         await gatherResults(list(self._in_hand))
 
-    async def _submit(self, row: Enrollment, request: EnrollmentRequest, origin: Origin, *, last: bool) -> Enrollment:
-        ledger = self._ledger
-        taken = await ledger.happen(
+    async def _submit(self, row: Enrollment, request: EnrollmentRequest, origin: Origin) -> Enrollment:
+        tries = _Tries(self.authority)
+        while True:
+            instance = tries.next()
+            taken = await self._take(row, request, instance, origin)
+            if taken is None:
+                return await self._latest(row)
+            await self._attest(taken, origin)
+            try:
+                return await self._hand_over(taken, replace(request, instance=instance))
+            except _NotSent as failed:
+                row = failed.row
+                if row.state is not State.RECEIVED:
+                    return row
+                tries.failed(instance, failed.trouble)
+
+    async def _take(
+        self, row: Enrollment, request: EnrollmentRequest, instance: str, origin: Origin
+    ) -> Enrollment | None:
+        """Write down where it is going to be sent, before anything is sent."""
+        return await self._ledger.happen(
             Event.TAKEN,
             row,
             origin,
-            process=ledger.process,
-            submitted=ledger.now(),
+            process=self._ledger.process,
+            submitted=self._ledger.now(),
             reason=None,
-            # The label may have been given another CA since the row was written, and that is where it is looked for.
-            ca_id=self.authority.id,
+            # It is looked for where it was sent last; the label may also have been given another CA meanwhile.
+            ca_id=instance,
             profile=request.profile,
         )
-        if taken is None:
-            return await self._latest(row)
+
+    async def _attest(self, taken: Enrollment, origin: Origin) -> None:
+        """Have it in the audit that it is about to be sent. Without that no CA is asked, this one or another.
+
+        :raises AuthorityError: it is not there; the row is as it was before it was taken.
+        """
         try:
-            await ledger.attest(Event.TAKEN, taken, origin)
+            await self._ledger.attest(Event.TAKEN, taken, origin)
+        except Exception as trouble:
+            _log.info("enrollment {id}: {trouble}", id=taken.id, trouble=str(trouble))
+            reason = trouble.text if isinstance(trouble, AuthorityError) else None
+            await self._note(Event.NOT_SENT, taken, reason=reason)
+            raise
+
+    async def _hand_over(self, taken: Enrollment, request: EnrollmentRequest) -> Enrollment:
+        """Send it, and write down what came of it.
+
+        :raises _NotSent: the CA certainly did nothing.
+        """
+        try:
             outcome = await self._ask(taken, request)
         except AuthorityError as trouble:
-            _log.info("enrollment {id}: {trouble}", id=row.id, trouble=str(trouble))
+            _log.info("enrollment {id}: {trouble}", id=taken.id, trouble=str(trouble))
             if trouble.kind is Kind.REFUSED:
                 return await self._note(Event.REFUSED, taken, reason=trouble.text)
             if trouble.kind not in _NOTHING_DONE:
                 return await self._note(Event.LOST, taken, reason=trouble.text, absent_since=None)
-            row = await self._note(Event.NOT_SENT, taken, reason=trouble.text)
-            if row.state is State.RECEIVED and (last or trouble.kind is not Kind.UNREACHABLE):
-                raise
-            return row
+            raise _NotSent(await self._note(Event.NOT_SENT, taken, reason=trouble.text), trouble) from trouble
         except Exception:
-            _log.failure("enrollment {id} failed in an unforeseen way", id=row.id)
+            _log.failure("enrollment {id} failed in an unforeseen way", id=taken.id)
             return await self._note(Event.LOST, taken, absent_since=None)
         if isinstance(outcome, Issued):
             return await self._note(Event.GRANTED, taken, **granted(outcome))
@@ -175,6 +210,51 @@ class Submitter:
 
     async def _latest(self, row: Enrollment) -> Enrollment:
         return await self._ledger.run(lambda: self._ledger.store.get(row.id)) or row
+
+
+class _NotSent(Exception):  # noqa: N818 - no error: a way of the request
+    """The CA certainly did nothing; ``row`` is as that was written down."""
+
+    def __init__(self, row: Enrollment, trouble: AuthorityError) -> None:
+        super().__init__(str(trouble))
+        self.row = row
+        self.trouble = trouble
+
+
+class _Tries:
+    """Where one request is tried: each CA of a pool once, a single CA twice. Never while a try is in doubt."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._pool = authority if isinstance(authority, ChoosesInstance) else None
+        self._tried: list[str] = []
+        self._trouble: AuthorityError | None = None
+
+    def next(self) -> str:
+        """The CA to try now.
+
+        :raises AuthorityError: none is left.
+        """
+        if self._pool is None:
+            return self._authority.id
+        try:
+            return self._pool.choose(frozenset(self._tried))
+        except AuthorityError as nobody:
+            raise self._trouble or nobody from None
+
+    def failed(self, instance: str, trouble: AuthorityError) -> None:
+        """Note that this CA certainly did nothing.
+
+        :raises AuthorityError: that trouble, when there is nothing more to try.
+        """
+        self._tried.append(instance)
+        if self._pool is None:
+            if trouble.kind is not Kind.UNREACHABLE or len(self._tried) == _TRIES:
+                raise trouble
+        elif trouble.kind not in _ONLY_HERE:
+            raise trouble
+        if self._trouble is None or trouble.kind is not Kind.MISCONFIGURED:  # what passes outweighs what does not
+            self._trouble = trouble
 
 
 def refused(outcome: Refused) -> dict[str, Any]:

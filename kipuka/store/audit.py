@@ -19,7 +19,8 @@ from kipuka.store.database import Database
 from kipuka.store.schema import Words, audit, audit_end
 
 _AT_ONCE = 500
-_PAGE = 1000
+_PAGE = 1001
+"""A thousand, and one to know whether there are more."""
 _LARGEST = 2**63 - 1
 
 # Built once, as those of the ledger: there is one of each for every move of a row.
@@ -73,15 +74,20 @@ class AuditTable:
         """Records for people, newest first. One that cannot be read any more is left out; :meth:`check` tells of it.
 
         :param before: the cursor: the number of the last record of the page before this one.
-        :param limit: how many at most, 1 to 1000.
+        :param limit: how many at most, 1 to 1001.
         """
-        query = _filtered(select(audit.c.line), **filters)
-        if before is not None:
-            query = query.where(audit.c.seq < min(before, _LARGEST))
-        query = query.order_by(audit.c.seq.desc()).limit(max(1, min(limit, _PAGE)))
-        with self._database.read() as connection:
-            lines = connection.execute(query).scalars().all()
-        return [entry for line in lines if (entry := _readable(line)) is not None]
+        limit = max(1, min(limit, _PAGE))
+        query = _filtered(select(audit.c.seq, audit.c.line), **filters).order_by(audit.c.seq.desc()).limit(limit)
+        before = _LARGEST if before is None else min(before, _LARGEST)
+        found: list[Entry] = []
+        while len(found) < limit:  # or a damaged record would look like the end of them all
+            with self._database.read() as connection:
+                rows = connection.execute(query.where(audit.c.seq < before)).all()
+            found += [entry for row in rows if (entry := _readable(row.line)) is not None]
+            if len(rows) < limit:
+                break
+            before = rows[-1].seq
+        return found[:limit]
 
     def clean(self, before: datetime) -> int:
         """Delete the oldest records, up to the first that is not before this time, and return how many they were.

@@ -56,6 +56,17 @@ class Database(ABC):
         self._is_closed = True
         self._engine.dispose()
 
+    @contextmanager
+    def arrival(self) -> Iterator[bool]:
+        """Count this process among those that use the database, until it is closed or ends, however it ends.
+
+        Inside, tell whether it is certain that all who were counted before have ended, and keep others from arriving.
+        Here it never is: the processes may run on other machines.
+
+        :raises StoreUnavailable: it cannot be counted.
+        """
+        yield False
+
     @abstractmethod
     def guard_upgrade(self, connection: Connection) -> None:
         """Keep other processes from upgrading the tables until the transaction ends."""

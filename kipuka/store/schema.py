@@ -137,6 +137,14 @@ audit_end = Table(  # one row: who has it locked may append
     Column("hash", Text, nullable=False),
 )
 
+ca_chains = Table(
+    "ca_chains",
+    metadata,
+    Column("ca_id", Words, primary_key=True),
+    Column("chain", Text, nullable=False),
+    Column("fetched", Instant, nullable=False),
+)
+
 _APPLICATION = tuple(Application.__dataclass_fields__)
 _OTHERS = tuple(name for name in Enrollment.__dataclass_fields__ if name != "application")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import threading
@@ -24,7 +25,7 @@ _WRITES = "kipuka_writes"
 class SqliteDatabase(Database):
     """A file of the local disk. Several processes may have it open, on this machine only.
 
-    :param path: the file; its ``-wal`` and ``-shm`` companions lie beside it.
+    :param path: the file; its ``-wal``, ``-shm`` and ``.lock`` companions lie beside it.
     """
 
     insert = staticmethod(insert)
@@ -32,6 +33,7 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path, *, create: bool, connections: int) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._presence: int | None = None
         self._make_file(create=create)
         engine = create_engine(
             URL.create("sqlite", database=str(path)),
@@ -44,6 +46,36 @@ class SqliteDatabase(Database):
         )
         event.listen(engine, "begin", _begin)
         super().__init__(engine, engine, engine.execution_options(**{_WRITES: True}))
+
+    @contextmanager
+    def arrival(self) -> Iterator[bool]:
+        """Share a lock on a file beside the database; who can have it alone is the only one.
+
+        The kernel gives the lock back when a process ends, after kill -9 too. The file is one of its own because a
+        process that closes any descriptor of the database file loses SQLite's locks on it. It is never deleted: a
+        lock on a file that is gone is seen by nobody.
+        """
+        try:
+            self._presence = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = True
+            except BlockingIOError:
+                alone = False
+            yield alone
+            # Not atomic: another may be alone for a moment before this waits its turn; this one has done nothing yet.
+            fcntl.flock(self._presence, fcntl.LOCK_SH)
+        except OSError as error:
+            raise StoreUnavailable(
+                self.describe(f"{error.strerror or type(error).__name__}: {self.path}.lock")
+            ) from error
+
+    def close(self) -> None:
+        """Close the connections, and be counted no more."""
+        super().close()
+        if self._presence is not None:
+            os.close(self._presence)
+            self._presence = None
 
     def guard_upgrade(self, connection: Connection) -> None:
         """Nothing to do: a transaction that writes is the only one."""

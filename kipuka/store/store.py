@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, 
 from kipuka.observe.audit.chain import Entry
 from kipuka.observe.audit.record import Record
 from kipuka.store.audit import AuditTable, Filters, append
+from kipuka.store.chains import Chains
 from kipuka.store.database import Database
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
 from kipuka.store.opening import open_database
@@ -30,7 +31,8 @@ _ROW = enrollments.c
 _LARGEST_ID = 2**63 - 1
 _AT_ONCE = 500
 _JOINS = 20
-_PAGE = 1000
+_PAGE = 1001
+"""A thousand, and one to know whether there are more."""
 
 # The statements of every request are built once: SQLAlchemy takes longer to build one than SQLite to run it.
 _BY_ID = select(enrollments).where(_ROW.id == bindparam("row_id"))
@@ -70,12 +72,14 @@ class Store:
     All methods raise :class:`StoreUnavailable`.
 
     :param copy: the copy of the database that was made before its tables were upgraded at this start.
+    :ivar chains: the CAs' certificates.
     """
 
     def __init__(self, database: Database, copy: Path | None = None) -> None:
         self._database = database
         self.audit = AuditTable(database)
         self.copy = copy
+        self.chains = Chains(database)
         adding = database.insert(enrollments).on_conflict_do_nothing(index_elements=[_ROW.key], index_where=IS_OPEN)
         self._add = adding.returning(*enrollments.c)
 
@@ -171,10 +175,16 @@ class Store:
         query = select(enrollments).where(_ROW.ca_id == ca_id, _ROW.state.in_(states))
         return self._rows(query.order_by(_ROW.id))
 
-    def of_key(self, ca_id: str, public_key: str) -> list[Enrollment]:
-        """The rows of a CA, open or not, in which this public key was asked to be certified, oldest first."""
-        query = select(enrollments).where(_ROW.public_key == public_key, _ROW.ca_id == ca_id)
+    def of_key(self, ca_ids: Collection[str], public_key: str) -> list[Enrollment]:
+        """The rows of these CAs, open or not, in which this public key was asked to be certified, oldest first."""
+        query = select(enrollments).where(_ROW.public_key == public_key, _ROW.ca_id.in_(ca_ids))
         return self._rows(query.order_by(_ROW.id))
+
+    def serials(self, ca_ids: Collection[str], since: datetime) -> frozenset[str]:
+        """The serial numbers of these CAs that are some row's and became so at or after this time."""
+        query = select(_ROW.serial).where(_ROW.updated >= since, _ROW.ca_id.in_(ca_ids), _ROW.serial.is_not(None))
+        with self._database.read() as connection:
+            return frozenset(connection.execute(query).scalars())
 
     def page(
         self,
@@ -183,14 +193,22 @@ class Store:
         ca_id: str | None = None,
         label: str | None = None,
         caller: str | None = None,
+        subject: str | None = None,
+        serial: str | None = None,
+        since: datetime | None = None,
+        certified: bool = False,
         before: int | None = None,
         limit: int = 50,
     ) -> list[Enrollment]:
         """Rows for people, newest first.
 
         :param caller: a part of the caller's name, in upper or lower case.
+        :param subject: a part of the subject that was asked for, in upper or lower case.
+        :param serial: of the certificate, as hex with 0x.
+        :param since: first asked for at or after this time.
+        :param certified: only those for which there is a certificate.
         :param before: the cursor: the id of the last row of the page before this one.
-        :param limit: how many at most, 1 to 1000.
+        :param limit: how many at most, 1 to 1001.
         """
         query = select(enrollments).order_by(_ROW.id.desc()).limit(max(1, min(limit, _PAGE)))
         if states is not None:
@@ -201,6 +219,14 @@ class Store:
             query = query.where(_ROW.label == label)
         if caller is not None:
             query = query.where(_ROW.caller.icontains(caller, autoescape=True))
+        if subject is not None:
+            query = query.where(_ROW.subject.icontains(subject, autoescape=True))
+        if serial is not None:
+            query = query.where(_ROW.serial == serial)
+        if since is not None:
+            query = query.where(_ROW.created >= since)
+        if certified:
+            query = query.where(_ROW.certificate.is_not(None))
         if before is not None:
             query = query.where(_ROW.id < min(before, _LARGEST_ID))
         return self._rows(query)
@@ -210,6 +236,13 @@ class Store:
         with self._database.read() as connection:
             found = connection.execute(select(_ROW.state, func.count()).group_by(_ROW.state)).all()
         return dict.fromkeys(State, 0) | {state: number for state, number in found}  # noqa: C416 - rows, not tuples
+
+    def at_cas(self) -> dict[str, int]:
+        """How many rows each CA has, or may have, a request of: those in SUBMITTING, UNKNOWN and PENDING."""
+        states = (State.SUBMITTING, State.UNKNOWN, State.PENDING)
+        query = select(_ROW.ca_id, func.count()).where(_ROW.state.in_(states)).group_by(_ROW.ca_id)
+        with self._database.read() as connection:
+            return {ca_id: number for ca_id, number in connection.execute(query).all()}  # noqa: C416 - rows, not tuples
 
     def retire(self, now: datetime, delivered_before: datetime, untouched_before: datetime) -> int:
         """Close rows that are over without having been told so, and return how many they were.
@@ -239,6 +272,18 @@ class Store:
             return connection.execute(delete(enrollments).where(_ROW.id.in_(some), is_old)).rowcount
 
     # --- processes
+
+    def arrive(self) -> None:
+        """Count this process among the living, and bury the dead; to be called once, at its start.
+
+        When it is certain that none of the processes before it lives, their leases are free and their rows in
+        SUBMITTING are orphans at once. With PostgreSQL it never is: leases run out and signs of life grow old.
+        """
+        with self._database.arrival() as alone:
+            if alone:
+                with self._database.write() as connection:
+                    connection.execute(delete(leases))
+                    connection.execute(delete(processes))
 
     def lease(self, name: str, holder: str, now: datetime, seconds: float) -> bool:
         """Take or renew a lease; False when another has it and it has not run out."""

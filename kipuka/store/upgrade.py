@@ -57,6 +57,18 @@ def bring_up_to_date(database: Database, *, upgrade: bool = True, scripts: Path 
     return copy
 
 
+def versions(database: Database, scripts: Path = SCRIPTS) -> tuple[str | None, str]:
+    """Return the version of the tables, None when there are none, and the one this kipuka needs. Changes nothing.
+
+    :raises StoreUnavailable: the database cannot be used.
+    :raises UnusableDatabase: its tables are newer than this kipuka.
+    """
+    history = ScriptDirectory(str(scripts))
+    newest = str(history.get_current_head())
+    with database.read() as connection:
+        return _version(connection, history, newest), newest
+
+
 def _version(connection: Connection, history: ScriptDirectory, newest: str) -> str | None:
     """The version of the tables; None when there are none.
 

@@ -43,7 +43,7 @@ class ClientPolicy:
         if key is not None and key.public_key() != chain[0].public_key():
             raise ValueError("the private key is not that of the client certificate")
         # One context for all connections, made before the first and never touched again (pyOpenSSL insists).
-        self._context = _context(trust_roots, chain, key)
+        self._context = client_context(trust_roots, chain, key)
         # Twisted asks once per request, kept connections included.
         self._creator = lru_cache(maxsize=8)(self._new_creator)
 
@@ -99,11 +99,12 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _context(
+def client_context(
     trust_roots: Sequence[x509.Certificate],
-    chain: Sequence[x509.Certificate],
-    key: CertificateIssuerPrivateKeyTypes | None,
+    chain: Sequence[x509.Certificate] = (),
+    key: CertificateIssuerPrivateKeyTypes | None = None,
 ) -> SSL.Context:
+    """Return OpenSSL's settings of a connection to a CA: versions, suites, roots. Names are checked by ClientPolicy."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(_TLS12_SUITES)

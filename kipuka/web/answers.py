@@ -23,6 +23,7 @@ class Answer:
 
     :param headers: fields beside Content-Type and Content-Length, in the order they are to be sent.
     :param written: called when the answer has been written out to its last byte, and not when the client was gone.
+    :param outcome: what the metrics call it: ``issued``, ``pending``, ``answered``, or the kind of an error.
     """
 
     status: int
@@ -30,6 +31,7 @@ class Answer:
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     written: Callable[[], None] | None = None
+    outcome: str = "answered"
 
 
 def text(status: int, sentence: str, *headers: tuple[str, str]) -> Answer:

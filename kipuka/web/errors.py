@@ -14,8 +14,10 @@ _STATUS = {
     Kind.FORBIDDEN: 403,
     Kind.REFUSED: 403,
     Kind.NOT_FOUND: 404,
+    Kind.CONFLICT: 409,
     Kind.TOO_LARGE: 413,
     Kind.UNSUPPORTED_TYPE: 415,
+    Kind.TOO_MANY: 429,
     Kind.INTERNAL: 500,
     Kind.NOT_OFFERED: 501,
     # The CA not accepting kipuka itself is not the client's 401 or 403.
@@ -26,8 +28,18 @@ _STATUS = {
     Kind.UNDECIDED: 503,
     Kind.NO_ANSWER: 504,
 }
-_LATER = {Kind.UNREACHABLE, Kind.BUSY, Kind.UNDECIDED, Kind.NO_ANSWER}
+_LATER = {Kind.UNREACHABLE, Kind.TOO_MANY, Kind.BUSY, Kind.UNDECIDED, Kind.NO_ANSWER}
 REALM = "kipuka"
+
+
+def status_of(kind: Kind) -> int:
+    """The HTTP status of a kind of error."""
+    return _STATUS[kind]
+
+
+def is_for_later(kind: Kind) -> bool:
+    """Whether the same request may do better later, so that the answer has Retry-After."""
+    return kind in _LATER
 
 
 def refusal(error: KipukaError, retry_after: int, reference: str = "", *, bare_challenge: bool = False) -> Answer:
@@ -38,11 +50,11 @@ def refusal(error: KipukaError, retry_after: int, reference: str = "", *, bare_c
     :param bare_challenge: leaves the body of a 401 out, see :func:`kipuka.web.authentication.wants_bare_challenge`.
     """
     headers: list[tuple[str, str]] = []
-    if error.kind in _LATER:
+    if is_for_later(error.kind):
         headers.append(("Retry-After", str(max(1, retry_after))))
     if error.kind is Kind.UNAUTHENTICATED:
         headers.append(("WWW-Authenticate", f'Basic realm="{REALM}", charset="UTF-8"'))
     sentence = f"{error.text} (reference {reference})" if reference else error.text
-    answer = text(_STATUS[error.kind], sentence, *headers)
+    answer = replace(text(status_of(error.kind), sentence, *headers), outcome=error.kind.value)
     bare = bare_challenge and error.kind is Kind.UNAUTHENTICATED
     return replace(answer, body=b"") if bare else answer

@@ -94,14 +94,15 @@ class EstOperations:
             call.facts["serial"] = f"0x{certificate.serial_number:x}"
             call.facts["subject"] = certificate.subject.rfc4514_string()
             answer = payload(media.CERTS_ONLY, certs_only.encode([certificate]), _wrap(call))
-            return replace(answer, written=answered.written)
+            return replace(answer, written=answered.written, outcome="issued")
         call.facts["outcome"] = "pending"
         call.facts["request"] = answered.enrollment.request_id
-        return text(
+        waits = text(
             202,
             "The request waits for approval: send it again after the time in Retry-After.",
             ("Retry-After", str(max(1, self._retry_after))),
         )
+        return replace(waits, outcome="pending")
 
 
 def _certification_request(call: Call) -> CertificationRequest:

@@ -19,6 +19,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
+from kipuka.web import json_answers
 from kipuka.web.answers import Answer, fields, reason, text
 
 _log = Logger("kipuka.access")
@@ -50,11 +51,13 @@ class Limits:
 class LimitedChannel(HTTPChannel):
     """An HTTP/1.1 connection that keeps to its :class:`Limits` and refuses doubtful framing (RFC 9112 §6).
 
-    ``limits`` and ``gone`` are set by the site; ``refused`` is true once the connection only waits to be closed.
+    ``limits``, ``speaks_json`` and ``gone`` are set by the site; ``refused`` is true once the connection only waits to
+    be closed.
     """
 
     limits = Limits()
-    gone: Callable[[LimitedChannel], None] | None = None
+    gone: Callable[[LimitedChannel, Failure], None] | None = None
+    speaks_json: Callable[[bytes], bool] = staticmethod(lambda _path: False)
     refused = False
     _deadline: IDelayedCall | None = None
     _cut: IDelayedCall | None = None
@@ -135,7 +138,7 @@ class LimitedChannel(HTTPChannel):
             self._cut.cancel()
         super().connectionLost(reason)
         if self.gone is not None:
-            self.gone(self)
+            self.gone(self, reason)
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - LineReceiver's signature
         """Say why, where Twisted only closes."""
@@ -149,6 +152,8 @@ class LimitedChannel(HTTPChannel):
         if self.refused:
             return
         self.refused = True
+        if self._wants_json():
+            answer = json_answers.of_text(answer)
         self._set_deadline(None)
         self.setTimeout(None)
         _log.info(
@@ -213,8 +218,13 @@ class LimitedChannel(HTTPChannel):
             return self.too_large()
         kind = b"".join(values(b"Content-Type")[:1]).split(b";")[0].strip().lower()
         if kind in _FORMS:
-            return text(415, "Set Content-Type to the operation's media type, for example application/pkcs10.")
+            example = json_answers.MEDIA_TYPE if self._wants_json() else "application/pkcs10"
+            return text(415, f"Set Content-Type to the operation's media type, for example {example}.")
         return None
+
+    def _wants_json(self) -> bool:
+        """Whether this is a request for something that answers in JSON; its first line may not have been read yet."""
+        return self.speaks_json(getattr(self, "_path", None) or b"")
 
     def too_large(self) -> Answer:
         """The answer to a body over the limit."""
@@ -240,11 +250,19 @@ class ConnectionLimit(WrappingFactory):
         self._overall = overall
         self._per_address = per_address
         self._count: Counter[str] = Counter()
+        self.refused = 0
+        """Connections that were one too many, since the start."""
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return self._count.total()
 
     def buildProtocol(self, addr: IAddress | None) -> _Counted | None:  # type: ignore[override]
         """Accept, or return None and Twisted closes the socket (its WrappingFactory forgets that None is allowed)."""
         host = str(getattr(addr, "host", addr))
-        if self._count.total() >= self._overall or self._count[host] >= self._per_address:
+        if self.connections >= self._overall or self._count[host] >= self._per_address:
+            self.refused += 1
             return None
         counted = _Counted(cast("Any", self), self.wrappedFactory.buildProtocol(addr))
         counted.host = host

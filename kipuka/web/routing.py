@@ -7,7 +7,6 @@ are allows.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
@@ -33,6 +32,10 @@ from kipuka.web.errors import refusal
 
 _log = Logger("kipuka.est")
 _ROOT = "/.well-known/est"
+
+
+Began = Callable[[str, str | None], Callable[[str], None]]
+"""Told an operation and the label in its path; what it returns is told the outcome, see :attr:`Answer.outcome`."""
 
 
 class Access(Enum):
@@ -96,15 +99,22 @@ class Gate:
     :param labels: by name; None stands for the addresses without a label.
     :param retry_after: seconds that 503 and 504 tell a client to wait.
     :param audit: takes one record for each call that the policy guards, whatever came of it.
+    :param began: told of each operation, for the metrics.
     """
 
     def __init__(
-        self, labels: Mapping[str | None, Label], passwords: Passwords, retry_after: int, audit: Audit
+        self,
+        labels: Mapping[str | None, Label],
+        passwords: Passwords,
+        retry_after: int,
+        audit: Audit,
+        began: Began = lambda _operation, _label: lambda _outcome: None,
     ) -> None:
         self._labels = labels
         self._passwords = passwords
         self._retry_after = retry_after
         self._audit = audit
+        self._began = began
 
     def serve(
         self,
@@ -119,9 +129,15 @@ class Gate:
         Klein cancels the Deferred when the client goes away: the waiting ends then, and with it what a waiting client
         costs. What was submitted to a CA goes on by itself (:mod:`kipuka.enrollment.submission`).
         """
+        ended = self._began(operation, name)
 
         async def work() -> bytes:
-            answer = await self._answer(request, name, access, perform, operation)
+            try:
+                answer = await self._answer(request, name, access, perform, operation)
+            except BaseException as error:
+                ended("gone" if isinstance(error, CancelledError) else Kind.INTERNAL.value)
+                raise
+            ended(answer.outcome)
             if answer.written is not None:
                 written = answer.written
                 request.notifyFinish().addCallbacks(lambda _: written(), lambda _: None)
@@ -137,9 +153,8 @@ class Gate:
         perform: Callable[[Call], Awaitable[Answer]],
         operation: str,
     ) -> Answer:
-        origin = session.origin(request, secrets.token_hex(4))
+        origin, reference = session.origin(request), session.reference(request)
         facts: dict[str, object] = {**asdict(origin), "operation": operation, "label": name}
-        reference = str(origin.reference)
         checks_password = False
         error: KipukaError
         try:

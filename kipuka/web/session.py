@@ -21,24 +21,36 @@ def client_certificate(request: Request) -> x509.Certificate | None:
     return None if connection is None else connection.get_peer_certificate(as_cryptography=True)
 
 
+def verified_chain(request: Request) -> tuple[x509.Certificate, ...]:
+    """The client's certificate and those above it, up to the trust anchor, as the handshake has checked them.
+
+    Empty when the client showed none.
+    """
+    connection = _connection(request)
+    if connection is None or connection.get_peer_certificate() is None:
+        return ()
+    return tuple(connection.get_verified_chain(as_cryptography=True) or ())
+
+
 def client_address(request: Request) -> str:
     """The client's IP address as text."""
     return str(getattr(request.getClientAddress(), "host", "?"))
 
 
-def origin(request: Request, reference: str) -> Origin:
-    """Where a request came from, for the audit.
+def reference(request: Request) -> str:
+    """What the request is called in the log, in the audit, and towards its client."""
+    return str(getattr(request, "reference", ""))
 
-    :param reference: what it is called there and in an answer that refuses it.
-    """
+
+def origin(request: Request) -> Origin:
+    """Where a request came from, for the audit."""
     connection = _connection(request)
-    address = client_address(request)
     if connection is None:
-        return Origin(reference=reference, address=address)
+        return Origin(reference=reference(request), address=client_address(request))
     certificate = client_certificate(request)
     return Origin(
-        reference=reference,
-        address=address,
+        reference=reference(request),
+        address=client_address(request),
         tls=connection.get_protocol_version_name(),
         cipher=connection.get_cipher_name(),
         certificate=None if certificate is None else _subject(certificate),

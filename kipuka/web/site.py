@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable
+from contextvars import copy_context
 from io import BytesIO
 from typing import cast
 
@@ -16,9 +18,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import implementer_only
 
-from kipuka.errors import RequestError
+from kipuka.errors import Kind, RequestError
 from kipuka.est.labels import decode_segment
-from kipuka.web.answers import prepare, text
+from kipuka.observe.context import reference
+from kipuka.web import json_answers
+from kipuka.web.answers import Answer, prepare
 from kipuka.web.errors import refusal
 from kipuka.web.limits import LimitedChannel, Limits
 
@@ -31,6 +35,8 @@ class LimitedRequest(Request):
     """A request whose body is bounded and whose failures are told in plain text (RFC 7030 §4.2.3)."""
 
     channel: LimitedChannel
+    reference = ""
+    """What the log, the audit and an error's text call it: eight hexadecimal digits."""
     _received = 0
 
     def gotLength(self, length: int | None) -> None:  # noqa: ARG002 - Twisted's signature
@@ -58,22 +64,33 @@ class LimitedRequest(Request):
         return b"localhost"
 
     def process(self) -> None:
+        """Give the request its reference, and everything that is done for it a context that knows it."""
+        self.reference = secrets.token_hex(4)
+        context = copy_context()
+        context.run(reference.set, self.reference)
+        context.run(self._process)
+
+    def _process(self) -> None:
         """Refuse disguised paths: decoded, their segments would be others than they look."""
         try:
             for segment in self.path[1:].split(b"/"):
                 decode_segment(segment)
         except RequestError as error:
-            self.write(prepare(self, refusal(error, retry_after=0)))
+            self.write(prepare(self, self._worded(refusal(error, 0, self.reference))))
             self.finish()
             return
         super().process()
 
     def processingFailed(self, reason: Failure) -> None:
         """Log the failure whole, tell the client nothing but that it happened."""
-        _log.failure("request failed", failure=reason)
+        _log.failure("request {reference} failed", failure=reason, reference=self.reference)
         if not self.startedWriting:
-            self.write(prepare(self, text(500, "Something went wrong in kipuka: tell its administrator.")))
+            error = RequestError(Kind.INTERNAL, "Something went wrong in kipuka: tell its administrator.")
+            self.write(prepare(self, self._worded(refusal(error, 0, self.reference))))
         self.finish()
+
+    def _worded(self, answer: Answer) -> Answer:
+        return json_answers.of_text(answer) if self.channel.speaks_json(self.path) else answer
 
 
 # Not IProtocolNegotiationFactory: Twisted before 25 would put its own ALPN, with h2 where that is installed, in the
@@ -84,17 +101,27 @@ class EstSite(Site):
 
     :param reactor: for the clocks.
     :param observe: called with each finished request, for the access log.
+    :param ended: called with the reason for which a connection ended.
+    :param speaks_json: whether what is at a path answers in JSON, errors included.
     """
 
     protocol = LimitedChannel  # type: ignore[assignment]  # declared for the class that also speaks HTTP/2
     requestFactory = LimitedRequest  # noqa: N815 - Twisted's name
 
     def __init__(
-        self, resource: IResource, reactor: IReactorTime, limits: Limits, observe: Callable[[HttpRequest], None]
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        limits: Limits,
+        observe: Callable[[HttpRequest], None],
+        ended: Callable[[Failure], None] = lambda _: None,
+        speaks_json: Callable[[bytes], bool] = lambda _path: False,
     ) -> None:
         super().__init__(resource, timeout=limits.idle_seconds, reactor=reactor)
         self._limits = limits
         self._observe = observe
+        self._ended = ended
+        self._speaks_json = speaks_json
         self._channels: set[LimitedChannel] = set()
         self._drained: Deferred[None] | None = None
 
@@ -102,6 +129,7 @@ class EstSite(Site):
         """Give the connection its limits."""
         channel = cast("LimitedChannel", super().buildProtocol(addr))
         channel.limits = self._limits
+        channel.speaks_json = self._speaks_json
         channel.gone = self._gone
         self._channels.add(channel)
         return channel
@@ -121,7 +149,8 @@ class EstSite(Site):
         self._check_drained()
         return self._drained
 
-    def _gone(self, channel: LimitedChannel) -> None:
+    def _gone(self, channel: LimitedChannel, reason: Failure) -> None:
+        self._ended(reason)
         self._channels.discard(channel)
         self._check_drained()
 

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource, getChildForRequest
 
+from kipuka.web.nothing import Nothing
+
 
 class Tree(Resource):
     """Hands a request to the room named by its first path segment, whole.
 
     ``/<label>/.well-known/est/...`` belongs to EST whatever the label's name is.
 
-    :param est: takes what no room is named for.
+    :param est: takes what no room is named for; :class:`~kipuka.web.nothing.Nothing` where there is no EST.
     :param rooms: by segment, such as ``b"health"``.
     """
 
@@ -21,6 +23,12 @@ class Tree(Resource):
         super().__init__()
         self._est = est
         self._rooms = dict(rooms)
+
+    def speaks_json(self, path: bytes) -> bool:
+        """Whether a request's path leads to something that answers in JSON, as all do that are not EST."""
+        segments = path.partition(b"?")[0].split(b"/")[1:3]
+        is_room = segments[:1] and segments[0] in self._rooms and segments[1:] != [b".well-known"]
+        return bool(is_room) or isinstance(self._est, Nothing)
 
     def getChild(self, path: bytes, request: IRequest) -> IResource:
         """Choose the room (Twisted's interface); it sees the whole path."""

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,6 +88,11 @@ class Site:
         self.daemon.spawn()
         self.daemon.wait_until_ready()
 
+    def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        """Run a statement on the database, past the daemon."""
+        with contextlib.closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
+            return connection.execute(statement, values).fetchall()
+
     def happened(self, event: str, number: int = 1, seconds: float = 10) -> None:
         """Wait until the audit says that an event happened so many times: "deferred", "granted", "client gone", ..."""
         self.logged(f'"event": "(enrollment )?{event}"', number, seconds)
@@ -100,6 +106,10 @@ class Site:
 
         until(seen, seconds, f"the daemon's log did not say {pattern} {number} times")
 
+    def cas(self, **settings: str | int) -> str:
+        """The tables of what is called "dogtag" in the configuration."""
+        return self.dogtag.table(**settings)
+
     def _configuration(self, approval: int, replay: int, patience: int, connections: int) -> str:
         root = pki.root("CN=TLS Root")
         tls = root.server().write(self._folder, "tls")
@@ -108,9 +118,7 @@ class Site:
         maker.write_bytes(pki.pem(self._maker.certificate))
         (self._folder / "users").write_text(f"alice:{_HASH}\nbob:{_HASH}\n")
         anchors = json.dumps([str(maker), str(self.dogtag.trust)])
-        ca = self.dogtag.table(
-            profile="kipukaServer", timeout=patience, poll_interval=POLL_INTERVAL, approval_timeout=approval
-        )
+        settings = {"timeout": patience, "poll_interval": POLL_INTERVAL, "approval_timeout": approval}
         return f"""
 [server]
 listen = "127.0.0.1:{self.port}"
@@ -121,7 +129,7 @@ cert = "{tls.certificate}"
 key = "{tls.key}"
 [tls.client_auth]
 trust_anchors = {anchors}
-{ca}
+{self.cas(profile="kipukaServer", **settings)}
 [est]
 users = "users"
 retry_after = {RETRY_AFTER}

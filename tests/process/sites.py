@@ -55,6 +55,7 @@ class Site:
         server: Mapping[str, object] | None = None,
         tls: Mapping[str, object] | None = None,
         client_auth: Mapping[str, object] | None = None,
+        admin: Mapping[str, object] | None = None,
     ) -> Path:
         """Write the configuration; the arguments add to its tables, or replace keys in them."""
         tables: dict[str, Mapping[str, object]] = {
@@ -65,6 +66,8 @@ class Site:
             "[est]": {"users": "users"},
             "[[est.label]]": {"name": "linked", "ca_id": "main", "proof_of_possession": "required"},
         }
+        if admin is not None:
+            tables["[admin]"] = admin
         lines: list[str] = []
         for header, keys in tables.items():
             lines += [header, *(f"{name} = {json.dumps(value)}" for name, value in keys.items()), ""]

@@ -15,8 +15,8 @@ from tests.support.dogtag_server import FETCH, SUBMIT, Fault
 from tests.support.est_device import Answer, Device
 
 SETTLE = CA_TIMEOUT * 2
-DEAD = 20
-"""Seconds after which a process without a sign of life is taken for dead."""
+AT_ONCE = 10
+"""Seconds, well below those after which a process without a sign of life is taken for dead."""
 
 
 def ask_until_done(device: Device, path: str, limit: float) -> Answer:
@@ -114,8 +114,8 @@ def test_kill_9_of_kipuka_between_submission_and_answer(tmp_path: Path) -> None:
         assert all(each.exception(timeout=30) is not None for each in waiting)
         site.dogtag.approve()
         site.start()
-        assert has_the_only_certificate(site, issued, ask_until_done(issued, AUTO, DEAD + 20))
-        assert has_the_only_certificate(site, pending, ask_until_done(pending, MANUAL, 20))
+        assert has_the_only_certificate(site, issued, ask_until_done(issued, AUTO, AT_ONCE))
+        assert has_the_only_certificate(site, pending, ask_until_done(pending, MANUAL, AT_ONCE))
         assert site.dogtag.calls()[SUBMIT] == 2
 
 

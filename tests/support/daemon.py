@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -52,13 +52,19 @@ class Daemon:
         *,
         log: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
         start_timeout: float = 30,
         stop_timeout: float = 40,
     ) -> None:
-        """Prepare a process for this configuration file; ``environment`` is added to the test's own."""
+        """Prepare a process for this configuration file.
+
+        :param environment: is added to the test's own.
+        :param options: of twistd.
+        """
         self._config = config.resolve()
         self._log = log or config.with_suffix(".log")
         self._environment = dict(environment or {})
+        self._options = list(options)
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
         self._process: subprocess.Popen[bytes] | None = None
@@ -99,7 +105,7 @@ class Daemon:
             raise DaemonError("The daemon runs already.")
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **self._environment}
-        command = [str(TWISTD), "--nodaemon", "--pidfile=", "kipuka", "--config", str(self._config)]
+        command = [str(TWISTD), "--nodaemon", "--pidfile=", *self._options, "kipuka", "--config", str(self._config)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

@@ -16,7 +16,7 @@ import re
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -45,17 +45,22 @@ class Served(StandIn):
     """A stand-in that writes its books to disk, notes when it was called, and has faults for calls of one kind.
 
     :param journal: read first, then appended to.
+    :param peers: the journals of its clones, which it reads on as they grow: that is replication.
+    :param first: its serial and request numbers begin here.
     """
 
-    def __init__(self, issuer: pki.Issuer, journal: Path) -> None:
+    def __init__(self, issuer: pki.Issuer, journal: Path, peers: Sequence[Path] = (), first: int = 16) -> None:
         super().__init__(issuer=issuer)
         self.moments: defaultdict[str, list[float]] = defaultdict(list)
         self._on_cue: list[tuple[str, Callable[[Request, str], bytes | int]]] = []
         lines = journal.read_text().splitlines() if journal.exists() else []
         for line in lines:
             self._replay(*json.loads(line))
-        self._numbers = itertools.count(max([15, *self.requests, *(self.issued.keys() - {self._ca_serial})]) + 1)
+        self._numbers = itertools.count(max([first - 1, *self.requests, *(self.issued.keys() - {self._ca_serial})]) + 1)
         self._journal = journal.open("a", buffering=1)
+        for peer in peers:
+            peer.touch()
+        self._peers = [peer.open() for peer in peers]
 
     @property
     def _ca_serial(self) -> int:
@@ -63,6 +68,7 @@ class Served(StandIn):
 
     def handle(self, request: Request, credential: str) -> bytes | int:
         """Answer one request, or do what is on for it."""
+        self.replicate()
         method, uri = request.method.decode(), request.uri.decode()
         call = f"{method} {_NUMBER.sub('/{id}', uri.partition('?')[0])}"
         self.moments[call].append(time.monotonic())
@@ -71,6 +77,13 @@ class Served(StandIn):
                 del self._on_cue[position]
                 return fault(request, credential)
         return send(request, self._answer(request, credential))
+
+    def replicate(self) -> None:
+        """Learn what the clones have done."""
+        for peer in self._peers:
+            while (line := peer.readline()).endswith("\n"):
+                self._replay(*json.loads(line))
+            peer.seek(peer.tell() - len(line.encode()))
 
     # What parents may ask for: every public method below, with JSON for arguments and result.
 
@@ -204,6 +217,7 @@ class _Control(LineOnlyReceiver):
 
     def lineReceived(self, line: bytes) -> None:
         name, arguments = json.loads(line)
+        self._dogtag.replicate()
         try:
             result = {"result": getattr(self._dogtag, name)(**arguments)}
         except Exception as error:
@@ -239,7 +253,8 @@ def main() -> None:
         requireCertificate=False,
         caCerts=[crypto.X509.from_cryptography(root)],
     )
-    dogtag = Served(pki.Issuer(root, key), folder / "journal")
+    peers = [Path(each) / "journal" for each in sys.argv[4:]]
+    dogtag = Served(pki.Issuer(root, key), folder / "journal", peers, int(sys.argv[3]))
     site = Site(_Root(dogtag), timeout=_KEEP_ALIVE)
     reactor.listenSSL(port, site, tls, interface="127.0.0.1", backlog=200)
     reactor.callWhenRunning(stdio.StandardIO, _Control(dogtag))

@@ -16,6 +16,7 @@ import base64
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -45,11 +46,19 @@ class DogtagServer:
     """The server's process, and what it is told.
 
     :param folder: an empty one of its own.
+    :param clone_of: another that has not been started yet: the same CA, and each has the other's records at once.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clone_of: DogtagServer | None = None) -> None:
         self._folder = folder
-        self.root = pki.root("CN=Stand-In CA,O=EXAMPLE")
+        self._peers: list[Path] = []
+        self.first = 16
+        """Its serial and request numbers begin here."""
+        if clone_of is not None:
+            self.first = 0x0FFF0001
+            self._peers.append(clone_of._folder)
+            clone_of._peers.append(folder)
+        self.root = clone_of.root if clone_of else pki.root("CN=Stand-In CA,O=EXAMPLE")
         self.port = free_port()
         self._trust = self.root.write(folder, "dogtag-ca").certificate
         self.root.server("localhost").write(folder, "dogtag")
@@ -87,9 +96,10 @@ class DogtagServer:
     def start(self) -> None:
         """Start the process and wait until it listens."""
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        arguments = [self._folder, self.port, self.first, *self._peers]
         with (self._folder / "dogtag.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.dogtag_process", str(self._folder), str(self.port)],
+                [sys.executable, "-m", "tests.support.dogtag_process", *map(str, arguments)],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": path},
                 stdin=subprocess.PIPE,
@@ -105,6 +115,19 @@ class DogtagServer:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and not been killed since."""
+        return self._process is not None
+
+    def suspend(self) -> None:
+        """SIGSTOP: from now on connections are accepted and nothing is answered."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT: it goes on, and does what it had read."""
+        self._running().send_signal(signal.SIGCONT)
 
     def forget(self) -> None:
         """Lose everything, as a server restored from an old copy. Only while it is down."""

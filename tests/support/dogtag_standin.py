@@ -99,6 +99,7 @@ class StandIn:
     """The server's state. Set ``ldap_down``, ``prefixes`` or ``profiles`` to change what it does.
 
     :ivar bodies: the JSON bodies that were posted.
+    :ivar observed: what the CA told of its calls: operation, outcome, seconds.
     :ivar issued: every certificate, by serial number; ``revoked`` holds the numbers withdrawn.
     :ivar requests: how each request stands, by number; its CSR is in ``csrs``, what agents wrote in ``notes``.
     """
@@ -116,6 +117,7 @@ class StandIn:
     csrs: dict[int, x509.CertificateSigningRequest] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
+    observed: list[tuple[str, str, float]] = field(default_factory=list)
     _faults: deque[Callable[[Request], bytes | int] | None] = field(default_factory=deque)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(16))
 
@@ -127,7 +129,11 @@ class StandIn:
     def authority(self, credential: str = "agent", *, paths: dict[str, str] | None = None) -> DogtagAuthority:
         """Return the CA as kipuka sees it, over a connection that shows the credential's certificate."""
         client = Client(URL, self.agent(credential), self.clock)
-        return DogtagAuthority("dogtag", client, "kipukaServer", clock=self.clock, paths=Paths(paths))
+
+        def observe(operation: str, outcome: str, seconds: float) -> None:
+            self.observed.append((operation, outcome, seconds))
+
+        return DogtagAuthority("dogtag", client, "kipukaServer", clock=self.clock, paths=Paths(paths), observe=observe)
 
     def agent(self, credential: str = "agent") -> RequestTraversalAgent:
         """Return an HTTP agent: "agent" is a CA agent, "user" and "ra" are known, "stranger" and "none" are not."""

@@ -99,9 +99,17 @@ class Device:
 
         :param path: below ``/.well-known/est/``: label and operation.
         """
+        return self._exchange(self._request(path))
+
+    def fetch(self, path: str = "cacerts") -> Answer:
+        """GET something, and read the answer to the end."""
+        head = f"GET /.well-known/est/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        return self._exchange(head.encode("ascii"))
+
+    def _exchange(self, request: bytes) -> Answer:
         started = time.monotonic()
         with self._connect() as connection:
-            connection.sendall(self._request(path))
+            connection.sendall(request)
             text = _read(connection, lambda data: not data)
         now = time.monotonic()
         head, _, body = text.partition(b"\r\n\r\n")

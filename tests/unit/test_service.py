@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kipuka.service import LEAST, EstService
+from kipuka.service import LEAST, EstService, Listener
 
 PATIENCE = 30
 
@@ -39,7 +39,8 @@ class Desk:
 class Stopping(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.desk, self.site = Clock(), Desk(), Site()
-        parts: Any = (self.clock, [], None, self.site, self.desk, PATIENCE)
+        site: Any = self.site
+        parts: Any = (self.clock, [Listener([], None, site)], self.desk, PATIENCE)
         service = EstService(*parts)
         service.startService()
         self.stopped = service.stopService()

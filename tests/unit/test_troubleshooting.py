@@ -20,6 +20,8 @@ SINKS = {
     "RequestError": 1,
     "AuthorityError": 1,
     "text": 1,
+    "error": 2,
+    "Nothing": 0,
     "MaterialError": 0,
     "WrongPassphraseError": 0,
     "SecretError": 0,
@@ -28,6 +30,8 @@ SINKS = {
 """What is called with a text for somebody: the position of the text among its arguments."""
 TABLES = {"_TEXTS"}
 """Dictionaries whose values are such texts."""
+OF_WEB = {"text", "error"}
+"""Those that mean something else outside of web."""
 YIELDING = ROOT / "kipuka" / "config" / "certificates.py"
 """Where the texts are yielded."""
 
@@ -43,7 +47,8 @@ class Module:
         self.path = path
         self.tree = ast.parse(path.read_text("utf-8"))
         self.functions = {node.name: node for node in ast.walk(self.tree) if isinstance(node, Function)}
-        self.sinks = dict(SINKS) if path.parent.name == "web" else {k: v for k, v in SINKS.items() if k != "text"}
+        is_web = "web" in path.relative_to(ROOT).parts
+        self.sinks = {name: position for name, position in SINKS.items() if is_web or name not in OF_WEB}
         self.forwarded: dict[str, set[str]] = {}
 
     def texts(self) -> Iterator[str]:
@@ -186,6 +191,8 @@ def test_the_search_finds_texts_by_every_way() -> None:
         "The signature of the certificate request is not good",  # a constant
         "cannot listen on",  # of the daemon's start
         "expired on",  # yielded
+        "This is for administrators",  # of the admin API
+        "The admin API is off",  # Nothing()
     ):
         assert any(each in text.replace(HOLE, "…") for text in TEXTS), each
     assert len(TEXTS) > 100

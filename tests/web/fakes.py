@@ -113,6 +113,8 @@ class World:
         self.other = FlexibleAuthority("other")
         self.audited: list[tuple[str, dict[str, object]]] = []
         self.seen: list[bytes] = []
+        self.counted: list[tuple[str, str | None, str]] = []
+        """What the metrics were told of each operation: its name, the label, the outcome."""
         p384 = KeyType.parse("ec-p384")
         wants = csrattrs.encode([p384], challenge_password=False, extra=[])
         linked = csrattrs.encode([], challenge_password=True, extra=[])
@@ -131,7 +133,7 @@ class World:
             self._label("bare", offers_attributes=False),
         ]
         passwords = Passwords(self.users, maybeDeferred)
-        gate = Gate({label.name: label for label in labels}, passwords, RETRY_AFTER, self._audit)
+        gate = Gate({label.name: label for label in labels}, passwords, RETRY_AFTER, self._audit, self._began)
         self.operations = EstOperations(gate, RETRY_AFTER)
         self.limits = limits or Limits()
         self.site = EstSite(
@@ -148,6 +150,9 @@ class World:
 
     def _audit(self, record: Record) -> None:
         self.audited.append((record.event.value, asdict(record)))
+
+    def _began(self, operation: str, label: str | None) -> Callable[[str], None]:
+        return lambda outcome: self.counted.append((operation, label, outcome))
 
     def _happened(self, event: Event, _row: Enrollment) -> None:
         self.events.append(event)

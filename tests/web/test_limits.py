@@ -232,6 +232,7 @@ def test_connections_are_limited_overall() -> None:
     leave(inside[1])
     assert door.knock("192.0.2.99") is not None
     assert door.knock("192.0.2.98") is None
+    assert (door.limit.connections, door.limit.refused) == (3, 2)
 
 
 def test_addresses_are_forgotten() -> None:

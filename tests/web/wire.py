@@ -22,6 +22,7 @@ from zope.interface import implementer
 from kipuka.web.site import EstSite
 
 EST = "/.well-known/est"
+PLAIN = "text/plain; charset=utf-8"
 MOST_HEADER_BYTES = 1024
 MOST_FIELDS = 16
 
@@ -56,12 +57,17 @@ class Session(SSL.Connection):
         protocol: str = "TLSv1.3",
         finished: bytes | None = None,
         exported: bytes = b"",
+        chain: tuple[x509.Certificate, ...] = (),
     ) -> None:
+        self._chain = chain
         self._values = (certificate, protocol, finished, exported)
 
     def get_peer_certificate(self, *, as_cryptography: bool = False) -> x509.Certificate | None:
-        assert as_cryptography
         return self._values[0]
+
+    def get_verified_chain(self, *, as_cryptography: bool = False) -> list[x509.Certificate] | None:
+        assert as_cryptography
+        return list(self._chain) or None
 
     def get_protocol_version_name(self) -> str:
         return self._values[1]
@@ -104,7 +110,12 @@ class Transport(StringTransport):
 
 
 class Client:
-    """One connection to the site."""
+    """One connection to the site.
+
+    :ivar errors: the media type of errors: EST's, unless a test asks for something else.
+    """
+
+    errors = PLAIN
 
     def __init__(self, site: EstSite, session: Session | None = None, address: str = "192.0.2.7") -> None:
         self.transport = Transport(session or Session(), address)
@@ -128,7 +139,7 @@ class Client:
         """Everything answered since the last call; ``methods`` of the requests, if HEAD is among them."""
         raw = self.transport.value()
         self.transport.clear()
-        return parse(raw, *methods)
+        return parse(raw, *methods, errors=self.errors)
 
     def request(
         self, method: str, path: str, body: bytes | None = None, version: str = "HTTP/1.1", **fields: str | None
@@ -164,7 +175,7 @@ def message(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
 
 
-def parse(raw: bytes, *methods: str) -> list[Answer]:
+def parse(raw: bytes, *methods: str, errors: str = PLAIN) -> list[Answer]:
     """Read answers one after the other; each must be complete and keep to the rules for all answers."""
     answers: list[Answer] = []
     asked = list(methods)
@@ -191,7 +202,7 @@ def parse(raw: bytes, *methods: str) -> list[Answer]:
             assert names.count("Content-Length") == 1
             length = int(dict(fields)["Content-Length"])
             if int(status) >= 400:
-                assert dict(fields)["Content-Type"] == "text/plain; charset=utf-8"  # ERR-02
+                assert dict(fields)["Content-Type"] == errors  # ERR-02
         if asked and asked.pop(0) == "HEAD":
             length = 0
         assert len(raw) >= length, f"{length} bytes were announced and {len(raw)} sent"

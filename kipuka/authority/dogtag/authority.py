@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 
 from kipuka.authority.dogtag import outcome, wire
 from kipuka.authority.dogtag.cached import Cached
+from kipuka.authority.dogtag.chain import Chain, Keeper
 from kipuka.authority.dogtag.client import Client
 from kipuka.authority.dogtag.lookup import Lookup
 from kipuka.authority.dogtag.paths import Operation, Paths
@@ -31,6 +32,9 @@ from kipuka.authority.interface import (
     Progress,
 )
 from kipuka.errors import AuthorityError, Kind
+
+Observe = Callable[[str, str, float], None]
+"""Told each call to the CA: operation, ``2xx`` to ``5xx`` or the kind of the error, seconds."""
 
 BODY_LIMIT = 18 * 1024
 """Bytes of a request's body. Dogtag 10.x leaves about half of the requests over 20 KiB unanswered, headers included:
@@ -57,6 +61,9 @@ class DogtagAuthority:
     :param id: the ``[[ca]] id``.
     :param profile: the profile for requests that name none.
     :param cache_ttl: seconds the chain is kept; 0 asks each time. An older chain serves while the CA is away.
+    :param trust: what a chain from the keeper must lead to, see :func:`kipuka.authority.dogtag.chain.checked`.
+    :param keeper: where the chain outlives the process.
+    :param observe: for the metrics; a call that is repeated because its connection had died counts once.
     """
 
     def __init__(
@@ -68,13 +75,18 @@ class DogtagAuthority:
         clock: IReactorTime,
         cache_ttl: float = 3600.0,
         paths: Paths | None = None,
+        trust: Sequence[x509.Certificate] = (),
+        keeper: Keeper | None = None,
+        observe: Observe = lambda _operation, _outcome, _seconds: None,
     ) -> None:
         self._id = id
         self._client = client
         self._profile = profile
         self._clock = clock
         self._paths = paths or Paths()
-        self._chain = Cached(self._fetch_chain, clock, cache_ttl)
+        self._chain = Chain(id, self._call, clock, cache_ttl, trust, keeper)
+        self._serial: int | None = None
+        self._observe = observe
         self._templates: dict[str, Cached[wire.Template]] = {}
         self._tracking = Tracking(self._call)
         self._lookup = Lookup(self._call, clock)
@@ -92,6 +104,9 @@ class DogtagAuthority:
         max_connections: int = 8,
         cache_ttl: float = 3600.0,
         paths: Mapping[str, str] | None = None,
+        trust: Sequence[x509.Certificate] = (),
+        keeper: Keeper | None = None,
+        observe: Observe = lambda _operation, _outcome, _seconds: None,
     ) -> DogtagAuthority:
         """Return the CA at a URL, over connections of its own. Nothing is sent yet.
 
@@ -102,7 +117,17 @@ class DogtagAuthority:
         :raises ValueError: a path override is wrong.
         """
         client = Client.open(reactor, url, policy, timeout=timeout, max_connections=max_connections)
-        return cls(id, client, profile, clock=reactor, cache_ttl=cache_ttl, paths=Paths(paths))
+        return cls(
+            id,
+            client,
+            profile,
+            clock=reactor,
+            cache_ttl=cache_ttl,
+            paths=Paths(paths),
+            trust=trust,
+            keeper=keeper,
+            observe=observe,
+        )
 
     @property
     def id(self) -> str:
@@ -112,7 +137,7 @@ class DogtagAuthority:
     async def chain(self) -> tuple[x509.Certificate, ...]:
         """Return the CA certificate and what leads to its root.
 
-        :raises AuthorityError: the CA is away and was never reached before.
+        :raises AuthorityError: the CA is away and was never reached before, or nothing is to be cached.
         """
         return await self._chain.get()
 
@@ -154,6 +179,20 @@ class DogtagAuthority:
             return CertificateStatus.UNKNOWN
         return _STATUS.get(record.status, CertificateStatus.UNKNOWN)
 
+    async def probe(self) -> None:
+        """Ask for the certificate of the CA itself by its serial number, which needs the CA and its LDAP server.
+
+        Dogtag's own word for its state is "running" also while LDAP is down. "No such certificate" is a good answer:
+        it comes from the directory, and a CA whose certificate another CA signed has no record of it.
+
+        :raises AuthorityError: the CA does not work now.
+        """
+        if self._serial is None:
+            self._serial = (await self.chain())[0].serial_number
+        answer = await self._call(Operation.PROBE, hex(self._serial), at_once=True)
+        if not (outcome.no_such_certificate(answer) or (answer.status == 200 and answer.is_json)):
+            raise outcome.failure(answer)
+
     async def still_pending(self, expected: int) -> PendingRequests:
         """List what waits for an agent, in one call; see :meth:`kipuka.authority.dogtag.tracking.Tracking.pending`.
 
@@ -192,12 +231,6 @@ class DogtagAuthority:
             if trouble.kind in (Kind.NO_ANSWER, Kind.BAD_ANSWER):
                 raise outcome.error(Kind.UNREACHABLE, f"no form of the profile: {trouble.cause}") from trouble
             raise
-
-    async def _fetch_chain(self) -> tuple[x509.Certificate, ...]:
-        answer = await self._call(Operation.CHAIN)
-        if answer.status != 200:
-            raise outcome.failure(answer)
-        return wire.chain(answer)
 
     async def _fetch_template(self, profile: str) -> wire.Template:
         answer = await self._call(Operation.TEMPLATE, profile)
@@ -245,22 +278,35 @@ class DogtagAuthority:
         query: str = "",
         limit: int | None = None,
         send_before: float = math.inf,
+        at_once: bool = False,
     ) -> wire.Answer:
         """Try the candidate paths in order; only "nothing listens there" leads to the next, also for a POST."""
         answer = None
-        get = self._client.get if limit is None else partial(self._client.get, limit=limit)
+        get = partial(self._client.get, at_once=at_once)
+        if limit is not None:
+            get = partial(get, limit=limit)
         for position, path in enumerate(self._paths.candidates(operation, value)):
             path += query
             if body is None:
-                answer = await get(path)
+                answer = await self._observed(operation, get(path))
             elif operation is Operation.SEARCH:
-                answer = await self._client.search(path, body)
+                answer = await self._observed(operation, self._client.search(path, body))
             else:
-                answer = await self._client.post(path, body, send_before)
+                answer = await self._observed(operation, self._client.post(path, body, send_before))
             if not outcome.no_such_path(answer):
                 self._paths.answered(operation, position)
                 return answer
         assert answer is not None  # noqa: S101 - every operation has a candidate
+        return answer
+
+    async def _observed(self, operation: Operation, call: Awaitable[wire.Answer]) -> wire.Answer:
+        began = self._clock.seconds()
+        try:
+            answer = await call
+        except AuthorityError as trouble:
+            self._observe(operation.value, trouble.kind.value, self._clock.seconds() - began)
+            raise
+        self._observe(operation.value, f"{answer.status // 100}xx", self._clock.seconds() - began)
         return answer
 
 

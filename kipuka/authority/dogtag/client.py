@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from http.cookiejar import CookieJar
 from typing import Any, cast
 
+from twisted.internet import error as failures
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IConsumer, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -32,6 +33,8 @@ from kipuka.authority.dogtag.outcome import error
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.errors import Kind
 
+QUEUE = 16
+"""So many requests for each connection may wait for one to be free; those that come then are told so at once."""
 BODY_LIMIT = 1024 * 1024
 """Bytes of an answer. A certificate with its chain is 10 KB, the longest form 5 KB."""
 
@@ -49,7 +52,7 @@ class Client:
     :param url: the server's base URL, without a path.
     :param agent: what carries the requests; one connection pool and cookie jar to itself.
     :param timeout: seconds for a request from the wait for a free connection to the last byte of the answer.
-    :param max_connections: how many requests are in flight at once; the others wait.
+    :param max_connections: how many requests are in flight at once; of the others, 16 times as many wait.
     :param close: gives the connections back.
     """
 
@@ -68,6 +71,7 @@ class Client:
         self._clock = clock
         self._timeout = timeout
         self._free = DeferredSemaphore(max_connections)
+        self._most_waiting = QUEUE * max_connections
         self._close = close
 
     @classmethod
@@ -88,13 +92,14 @@ class Client:
 
         return cls(url, agent, reactor, timeout=timeout, max_connections=max_connections, close=close)
 
-    async def get(self, path: str, limit: int = BODY_LIMIT) -> Answer:
+    async def get(self, path: str, limit: int = BODY_LIMIT, *, at_once: bool = False) -> Answer:
         """Fetch. Sent a second time when a kept connection turns out to be dead: a GET does no harm twice.
 
         :param limit: bytes of the answer's body.
+        :param at_once: waits for no free connection; for the one probe that must not queue behind stalled requests.
         :raises AuthorityError: UNREACHABLE, NO_ANSWER (not in time), BUSY or BAD_ANSWER (too long).
         """
-        return await self._limited(b"GET", path, None, limit)
+        return await self._limited(b"GET", path, None, limit, at_once=at_once)
 
     async def search(self, path: str, body: bytes) -> Answer:
         """Send JSON that asks and changes nothing; like :meth:`get` otherwise."""
@@ -113,8 +118,10 @@ class Client:
         if self._close is not None:
             await self._close()
 
-    async def _limited(self, method: bytes, path: str, body: _Body | None, limit: int) -> Answer:
-        exchange = Deferred.fromCoroutine(self._queued(method, path, body, limit))
+    async def _limited(
+        self, method: bytes, path: str, body: _Body | None, limit: int, *, at_once: bool = False
+    ) -> Answer:
+        exchange = Deferred.fromCoroutine((self._sent if at_once else self._queued)(method, path, body, limit))
         alarm = self._clock.callLater(self._timeout, exchange.cancel)
         try:
             return await exchange
@@ -123,14 +130,19 @@ class Client:
                 alarm.cancel()
 
     async def _queued(self, method: bytes, path: str, body: _Body | None, limit: int) -> Answer:
+        if len(self._free.waiting) >= self._most_waiting:
+            raise error(Kind.BUSY, f"{method.decode()} {path}: {self._most_waiting} requests wait for a connection")
         try:
             await self._free.acquire()
         except CancelledError:
             raise error(Kind.BUSY, f"{method.decode()} {path}: no connection became free in time") from None
         try:
-            return await self._exchange(method, path, body, limit, attempts=2 if body is None or body.repeatable else 1)
+            return await self._sent(method, path, body, limit)
         finally:
             self._free.release()
+
+    async def _sent(self, method: bytes, path: str, body: _Body | None, limit: int) -> Answer:
+        return await self._exchange(method, path, body, limit, attempts=2 if body is None or body.repeatable else 1)
 
     async def _exchange(self, method: bytes, path: str, body: _Body | None, limit: int, attempts: int) -> Answer:
         what = f"{method.decode()} {path}"
@@ -147,7 +159,9 @@ class Client:
                 return await self._exchange(method, path, body, limit, attempts - 1)
             raise error(_lost(lost, repeatable=repeatable), f"{what}: {_reasons(lost)}") from None
         except Exception as failed:
-            raise error(Kind.UNREACHABLE, f"{what}: {_reasons(failed)}") from None
+            unreachable = error(Kind.UNREACHABLE, f"{what}: {_reasons(failed)}")
+            unreachable.connection_refused = isinstance(failed, failures.ConnectionRefusedError)
+            raise unreachable from None
         try:
             return await _read(response, limit)
         except (ResponseFailed, CancelledError) as lost:
@@ -162,10 +176,12 @@ async def _read(response: IResponse, limit: int) -> Answer:
         # Never read: the connection goes with the response.
         response.deliverBody(_Discard())
         raise error(Kind.BAD_ANSWER, f"an answer of {response.length} bytes; {limit} are the limit")
-    content_type = response.headers.getRawHeaders(b"content-type", [b""])[0].decode("latin-1")
+    content_type, date = (
+        response.headers.getRawHeaders(name, [b""])[0].decode("latin-1") for name in (b"content-type", b"date")
+    )
     body = _Collector(limit)
     response.deliverBody(body)
-    return Answer(response.code, content_type, await body.complete)
+    return Answer(response.code, content_type, await body.complete, date)
 
 
 class _Collector(Protocol):

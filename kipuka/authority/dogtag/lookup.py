@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
+from typing import Any
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from kipuka.authority.dogtag import outcome, wire
 from kipuka.authority.dogtag.paths import Operation
@@ -20,6 +24,8 @@ PAGE = 500
 """How many certificates one search asks for; an entry has 550 bytes."""
 PAGES = 20
 
+_PARALLEL = 4
+"""How many requests, and how many certificates, are read at the same time."""
 _REMEMBERED = 50_000
 _FOREIGN = 10_000
 """How many open requests of others are bearable."""
@@ -30,14 +36,27 @@ _STATES = ("begin", "pending", "approved", "svc_pending")
 
 
 class Lookup:
-    """Compares the keys of requests and certificates, and remembers them: hardly one is read twice."""
+    """Compares the keys of requests and certificates, and remembers them: hardly one is read twice in a process's life.
+
+    Every open request is read, be it older than what is looked for or not: neither its number nor what an earlier
+    process read of it tells. Numbers rise with time only within a range, each clone has ranges of its own of which
+    nothing is said here (and 11.x can draw them at random); and a CA that was restored from a backup gives numbers
+    away again.
+    """
 
     def __init__(self, call: Call, clock: IReactorTime) -> None:
         self._call = call
         self._clock = clock
         self._lists: dict[str, tuple[float, tuple[int, ...]]] = {}
+        self._searches: dict[bytes, tuple[int, ...]] = {}
+        """What was found since the last list was made, and no earlier: what left the list in between is found here."""
+        self._lists_made = 0
         self._requests: dict[int, str | None] = {}
         self._certificates: dict[int, str | None] = {}
+        # One look-up after the other searches and reads, so that what one has read, those beside it need not read.
+        self._searching = DeferredLock()
+        self._reading_requests = DeferredLock()
+        self._reading_certificates = DeferredLock()
 
     def note(self, certificate: x509.Certificate) -> None:
         """Remember a certificate that was read for other reasons."""
@@ -51,7 +70,8 @@ class Lookup:
         answers that are lost say "complete", and then there is no need to look any further.) InProgress is a request
         in "begin" without a certificate; a Dogtag that was started anew never takes it up again.
 
-        Absent proves that, when each was looked at (requests up to two seconds ago), this server had
+        Absent proves that, when each was looked at (requests, and certificates after them, up to two seconds ago), this
+        server had
 
         - no open request with the key, other than those in ``known`` and those of profiles that were deleted since,
           whose CSR Dogtag cannot show;
@@ -69,17 +89,22 @@ class Lookup:
             then the next call goes on from there.
         """
         issued_from = int(since.timestamp()) * 1000  # Dogtag looks at whole seconds
-        everything = wire.search_body(issued_from)
         name = common_name(subject)
         named = wire.search_body(issued_from, name) if name else None
         requests, certificates = _Budget(), _Budget()
 
-        if named and (certificate := await self._certificate(named, public_key, known, certificates)):
-            return Issued(certificate)
-        request = await self._open_request(public_key, known, requests)
-        for search in (named, everything):
-            if search and (certificate := await self._certificate(search, public_key, known, certificates)):
+        if named:
+            found = await self._search(named)
+            if certificate := await self._certificate(found, public_key, known, certificates):
                 return Issued(certificate)
+        request = await self._open_request(public_key, known, requests)
+        if named:
+            found = await self._search(named)
+            if certificate := await self._certificate(found, public_key, known, certificates):
+                return Issued(certificate)
+        found = await self._search_once(wire.search_body(issued_from))
+        if certificate := await self._certificate(found, public_key, known, certificates):
+            return Issued(certificate)
         if request is None and (requests.exceeded or certificates.exceeded):
             raise outcome.error(Kind.BUSY, f"more than {READ_AT_ONCE} requests or certificates to compare")
         return request or Absent()
@@ -89,16 +114,29 @@ class Lookup:
     ) -> Pending | Refused | InProgress | None:
         found: list[Pending | Refused | InProgress] = []
         for state in _STATES:
-            for number in await self._listed(state, len(known)):
-                if str(number) in known:
-                    continue
-                status, notes = state, ""
-                if number not in self._requests and budget.take() and (review := await self._review(number)):
-                    _remember(self._requests, number, review.public_key)
-                    status, notes = review.status, review.notes
+            await self._reading_requests.acquire()
+            try:
+                numbers = [each for each in await self._listed(state, len(known)) if str(each) not in known]
+                reviews = await self._review_all(numbers, budget)
+            finally:
+                self._reading_requests.release()
+            for number in numbers:
                 if self._requests.get(number) == public_key:
+                    review = reviews.get(number)
+                    status, notes = (review.status, review.notes) if review else (state, "")
                     found.append(_standing(str(number), status, notes))
         return next((each for kind in (Pending, Refused, InProgress) for each in found if isinstance(each, kind)), None)
+
+    async def _review_all(self, numbers: list[int], budget: _Budget) -> dict[int, wire.Review]:
+        reviews: dict[int, wire.Review] = {}
+
+        async def read(number: int) -> None:
+            if review := await self._review(number):
+                reviews[number] = review
+                _remember(self._requests, number, review.public_key)
+
+        await _each(read, [each for each in numbers if each not in self._requests and budget.take()])
+        return reviews
 
     async def _listed(self, state: str, known: int) -> tuple[int, ...]:
         """List the requests in a state, the newest first."""
@@ -114,6 +152,8 @@ class Lookup:
         if len(numbers) >= maximum:
             raise outcome.error(Kind.BUSY, f"{len(numbers)} requests in state {state} are too many to look through")
         self._lists[state] = (self._clock.seconds(), numbers)
+        self._lists_made += 1
+        self._searches.clear()
         return numbers
 
     async def _review(self, number: int) -> wire.Review | None:
@@ -126,25 +166,54 @@ class Lookup:
         return wire.review(answer)
 
     async def _certificate(
-        self, search: bytes, public_key: str, known: frozenset[str], budget: _Budget
+        self, serials: tuple[int, ...], public_key: str, known: frozenset[str], budget: _Budget
     ) -> x509.Certificate | None:
+        candidates = [each for each in serials if hex(each) not in known]
+        certificates = await self._fetch_all(candidates, budget)
+        for serial in candidates:
+            if self._certificates.get(serial) == public_key:
+                return certificates.get(serial) or await self._fetch(serial)
+        return None
+
+    async def _search(self, body: bytes) -> tuple[int, ...]:
+        serials: list[int] = []
         for start in range(0, PAGES * PAGE, PAGE):
-            answer = await self._call(Operation.SEARCH, body=search, query=f"?start={start}&size={PAGE}")
+            answer = await self._call(Operation.SEARCH, body=body, query=f"?start={start}&size={PAGE}")
             if answer.status != 200:
                 raise outcome.failure(answer)
-            serials = wire.found(answer)
-            for serial in serials:
-                if hex(serial) in known:
-                    continue
-                certificate = None
-                if serial not in self._certificates and budget.take():
-                    certificate = await self._fetch(serial)
-                    self.note(certificate)
-                if self._certificates.get(serial) == public_key:
-                    return certificate or await self._fetch(serial)
-            if len(serials) < PAGE:
+            page = wire.found(answer)
+            serials += page
+            if len(page) < PAGE:
                 break
-        return None
+        return tuple(serials)
+
+    async def _search_once(self, body: bytes) -> tuple[int, ...]:
+        """Search, unless another look-up did since the last list was made."""
+        await self._searching.acquire()
+        try:
+            if body in self._searches:
+                return self._searches[body]
+            lists_made = self._lists_made
+            serials = await self._search(body)
+            if lists_made == self._lists_made:
+                self._searches[body] = serials
+            return serials
+        finally:
+            self._searching.release()
+
+    async def _fetch_all(self, serials: list[int], budget: _Budget) -> dict[int, x509.Certificate]:
+        certificates: dict[int, x509.Certificate] = {}
+
+        async def read(serial: int) -> None:
+            certificates[serial] = await self._fetch(serial)
+            self.note(certificates[serial])
+
+        await self._reading_certificates.acquire()
+        try:
+            await _each(read, [each for each in serials if each not in self._certificates and budget.take()])
+        finally:
+            self._reading_certificates.release()
+        return certificates
 
     async def _fetch(self, serial: int) -> x509.Certificate:
         answer = await self._call(Operation.CERTIFICATE, hex(serial))
@@ -168,6 +237,24 @@ def _standing(number: str, status: str, notes: str) -> Pending | Refused | InPro
         return refusal(status, notes)
     # One that was completed a moment ago has a certificate, which is about to be found.
     return InProgress(number) if status in ("begin", "complete") else Pending(number)
+
+
+async def _each(read: Callable[[int], Coroutine[Deferred[Any], Any, None]], numbers: Iterable[int]) -> None:
+    """Read several at the same time, in this order; the first that fails is the last that is begun."""
+    left = iter(numbers)
+
+    async def some() -> None:
+        for number in left:
+            try:
+                await read(number)
+            except BaseException:
+                list(left)
+                raise
+
+    results = await DeferredList([Deferred.fromCoroutine(some()) for _ in range(_PARALLEL)], consumeErrors=True)
+    for _, result in results:
+        if isinstance(result, Failure):
+            result.raiseException()
 
 
 class _Budget:

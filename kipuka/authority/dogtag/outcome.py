@@ -46,6 +46,11 @@ def stumbled(answer: Answer) -> bool:
     return answer.status == 500 and not answer.is_json and b"NullPointerException" in answer.body
 
 
+def no_such_certificate(answer: Answer) -> bool:
+    """Tell whether Dogtag has looked for a certificate and has none; with LDAP down it says something else."""
+    return answer.status == 404 and answer.is_json and b"CertNotFoundException" in answer.body
+
+
 def submission(answer: Answer) -> int | Pending:
     """Read the answer to an enrollment: the id of the issued certificate, or that it waits for an agent.
 

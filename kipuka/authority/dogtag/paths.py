@@ -30,6 +30,8 @@ class Operation(Enum):
     """One certificate by serial number; ``{id}`` stands for it."""
     SEARCH = "search"
     """Search of certificates; kipuka adds a query."""
+    PROBE = "probe"
+    """What shows that the CA works; ``{id}``, if it is there, stands for the serial number of its own certificate."""
 
 
 V1: Mapping[Operation, tuple[str, ...]] = {
@@ -41,6 +43,7 @@ V1: Mapping[Operation, tuple[str, ...]] = {
     Operation.REVIEW: ("/ca/rest/agent/certrequests/{id}", "/ca/v1/agent/certrequests/{id}"),
     Operation.CERTIFICATE: ("/ca/rest/certs/{id}", "/ca/v1/certs/{id}"),
     Operation.SEARCH: ("/ca/rest/certs/search", "/ca/v1/certs/search"),
+    Operation.PROBE: ("/ca/rest/certs/{id}", "/ca/v1/certs/{id}", "/ca/rest/certs/ca"),
 }
 """The API of 10.x, still served by 11.x."""
 
@@ -49,7 +52,9 @@ _PLACEHOLDERS = {
     Operation.REQUEST: "{id}",
     Operation.REVIEW: "{id}",
     Operation.CERTIFICATE: "{id}",
+    Operation.PROBE: "{id}",
 }
+_MAY_LACK_IT = {Operation.PROBE}
 
 
 class Paths:
@@ -91,6 +96,6 @@ def _checked(operation: Operation, path: str) -> str:
     placeholder = _PLACEHOLDERS.get(operation)
     if not path.startswith("/"):
         raise ValueError(f"{operation.value}: the path must start with / and not name the server")
-    if placeholder and placeholder not in path:
+    if placeholder and placeholder not in path and operation not in _MAY_LACK_IT:
         raise ValueError(f"{operation.value}: the path must contain {placeholder}")
     return path

@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from cryptography import x509
@@ -33,11 +33,13 @@ _TEXT_LIMIT = 200
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back over HTTP. ``content_type`` is empty when the server sent none."""
+    """What came back over HTTP. ``content_type`` and ``date`` are empty when the server sent none."""
 
     status: int
     content_type: str
     body: bytes
+    date: str = field(default="", compare=False)
+    """The server's clock, as its Date header has it."""
 
     @property
     def is_json(self) -> bool:
@@ -151,9 +153,9 @@ def subject_fields(subject: x509.Name) -> dict[str, str]:
     The form has one place for each of these attributes and four for organizational units; anything else has none.
     """
     values: dict[str, str] = {}
-    for field, oid in _SUBJECT_FIELDS.items():
+    for key, oid in _SUBJECT_FIELDS.items():
         texts = [each.value for each in subject.get_attributes_for_oid(oid) if isinstance(each.value, str)]
-        names = (field,) if oid != NameOID.ORGANIZATIONAL_UNIT_NAME else ("sn_ou", "sn_ou1", "sn_ou2", "sn_ou3")
+        names = (key,) if oid != NameOID.ORGANIZATIONAL_UNIT_NAME else ("sn_ou", "sn_ou1", "sn_ou2", "sn_ou3")
         values.update(zip(names, texts, strict=False))
     return values
 

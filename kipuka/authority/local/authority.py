@@ -79,6 +79,13 @@ class LocalAuthority:
             subject, alternative = request.names.subject, request.names.alternative
         return Issued(self._sign(request.csr, subject, profile.extensions(request.csr, subject, alternative)))
 
+    async def probe(self) -> None:
+        """Check that the CA could issue now; key and certificate are known to fit since the start.
+
+        :raises AuthorityError: MISCONFIGURED: the CA's certificate has expired, or is not valid yet.
+        """
+        self._period()
+
     async def find(self, public_key: str, subject: str, since: datetime, known: frozenset[str]) -> Finding:
         """Return Absent: nothing is kept, and so what was issued and not handed over is nowhere."""
         del public_key, subject, since, known

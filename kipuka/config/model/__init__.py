@@ -124,6 +124,11 @@ class Admin(Section):
     trust_anchors: Files = ()
     health: Literal["open", "loopback", "token"] = "open"
 
+    @property
+    def is_on(self) -> bool:
+        """Whether anybody could be an administrator."""
+        return self.tokens is not None or bool(self.trust_anchors)
+
 
 class Audit(Section):
     """``[audit]``: where audit records go besides the store."""
@@ -147,6 +152,11 @@ class Config(Section):
     ha: Ha = Ha()
     admin: Admin = Admin()
     audit: Audit = Audit()
+
+    @property
+    def admin_shares_port(self) -> bool:
+        """Whether the API for operators is on the EST port."""
+        return self.admin.listen is None or set(self.admin.listen) == set(self.server.listen)
 
     @property
     def default_ca(self) -> str:

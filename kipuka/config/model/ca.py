@@ -64,6 +64,7 @@ OPERATIONS: Mapping[str, str | None] = {
     "review": "{id}",
     "certificate": "{id}",
     "search": None,
+    "probe": None,  # may hold {id}
 }
 """What ``paths`` may name, and what such a path has to hold. The same as kipuka.authority.dogtag.paths, which brings
 Twisted along and so is not imported here; a test keeps the two together."""

@@ -33,6 +33,7 @@ class Outbox(Generic[T]):
     :param write: writes a batch, all or nothing.
     :param recovered: called with the number of lost items when writing works again.
     :param pause: seconds between two batches that nobody waits for, so that they are fewer and larger.
+    :param failed: called for each batch that could not be written.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Outbox(Generic[T]):
         clock: IReactorTime,
         recovered: Callable[[int], None],
         pause: float = 0.0,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._write = write
         self._clock = clock
         self._recovered = recovered
+        self._told = failed
         self._pause = pause
         self._queue: deque[tuple[T, Deferred[None] | None]] = deque()
         self._batch: Deferred[None] | None = None
@@ -123,6 +126,7 @@ class Outbox(Generic[T]):
             self._recovered(lost)
 
     def _failed(self, failure: Failure) -> None:
+        self._told()
         if not self.is_failing:
             self.is_failing = True
             _log.critical("the audit cannot be written: {why}", why=failure.getErrorMessage())

@@ -36,6 +36,7 @@ class Trail:
     :param store: writes records into the database's chain.
     :param in_thread: runs a blocking function where it may block; for file and syslog, several at a time.
     :param node: this machine's name.
+    :param failed: told of each attempt to write that failed.
     """
 
     def __init__(
@@ -46,15 +47,21 @@ class Trail:
         in_thread: InThread,
         file: AuditFile | None = None,
         syslog: Syslog | None = None,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._node = node
         self._in_thread = in_thread
         self._paper, self._wire = file, syslog
-        self._database = Outbox("the database", store, clock, self._lost_in_database, PAUSE)
-        self._file = None if file is None else Outbox(str(file.path), self._write_down, clock, self._lost_in_file)
+        self._failed = failed
+        self._database = Outbox("the database", store, clock, self._lost_in_database, PAUSE, failed)
+        self._file = (
+            None if file is None else Outbox(str(file.path), self._write_down, clock, self._lost_in_file, failed=failed)
+        )
         self._syslog = (
-            None if syslog is None else Outbox("syslog", partial(self._send, syslog), clock, self._lost_in_syslog)
+            None
+            if syslog is None
+            else Outbox("syslog", partial(self._send, syslog), clock, self._lost_in_syslog, failed=failed)
         )
 
     def note(self, record: Record) -> None:
@@ -82,6 +89,8 @@ class Trail:
         try:
             await self._file.deliver(record).addTimeout(PATIENCE, self._clock)
         except (AuditUnavailable, TookTooLong) as trouble:
+            if isinstance(trouble, TookTooLong):  # what failed was told already
+                self._failed()
             raise AuthorityError(
                 Kind.UNREACHABLE, "The server cannot write its audit at the moment: try again later.", str(trouble)
             ) from trouble

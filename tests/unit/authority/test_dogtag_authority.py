@@ -7,6 +7,8 @@ import base64
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from kipuka.authority.dogtag import DogtagAuthority
 from kipuka.authority.dogtag.wire import Answer
@@ -18,6 +20,7 @@ from kipuka.authority.interface import (
     KnowsStatus,
     Names,
     Pending,
+    Probed,
 )
 from kipuka.errors import AuthorityError, Kind
 from tests.support import pki
@@ -53,6 +56,32 @@ def test_an_enrollment_takes_two_calls_and_the_template_is_fetched_once() -> Non
     assert len(dogtag.calls) == 1 + 3 * 2
     assert [method for method, _ in dogtag.calls[1:]] == ["POST", "GET"] * 3
     assert not any("login" in path for _, path in dogtag.calls)
+
+
+def test_every_call_is_told_with_its_outcome() -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority()
+    issued(authority)
+    assert dogtag.observed == [("template", "2xx", 0), ("enroll", "2xx", 0), ("certificate", "2xx", 0)]
+    del dogtag.observed[:]
+    dogtag.lose_next()
+    fails(authority)
+    dogtag.answer_next(ERROR_500)
+    fails(authority)
+    assert dogtag.observed == [("enroll", "no_answer", 0), ("enroll", "5xx", 0)]
+
+
+def test_a_call_takes_the_time_until_its_end() -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority()
+    issued(authority)
+    dogtag.hang_next()
+    waiting = Deferred.fromCoroutine(authority.enroll(request()))
+    failed: list[Failure] = []
+    waiting.addErrback(failed.append)
+    dogtag.clock.advance(30)
+    assert len(failed) == 1
+    assert dogtag.observed[-1] == ("enroll", "no_answer", 30)
 
 
 def test_enr_04_the_csr_reaches_the_ca_byte_for_byte() -> None:
@@ -310,6 +339,69 @@ def test_rev_status_good_revoked_unknown_and_no_word_while_ldap_is_down() -> Non
     dogtag.ldap_down = True
     with pytest.raises(AuthorityError):
         now(authority.status(certificate))
+
+
+def probe_fails(authority: DogtagAuthority) -> AuthorityError:
+    with pytest.raises(AuthorityError) as caught:
+        now(authority.probe())
+    return caught.value
+
+
+def test_a_probe_asks_the_directory_for_the_cas_own_certificate() -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority()
+    own = ("GET", f"/ca/rest/certs/{dogtag.issuer.certificate.serial_number:#x}")
+    assert isinstance(authority, Probed)
+    now(authority.probe())
+    now(authority.probe())
+    assert dogtag.calls == [CHAIN, own, own]
+
+
+def test_a_ca_that_only_says_it_is_running_is_not_well() -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority()
+    now(authority.probe())
+    dogtag.ldap_down = True
+    error = probe_fails(authority)
+    assert error.kind is Kind.BAD_ANSWER
+    assert "LDAP" in error.cause
+    dogtag.ldap_down = False
+    now(authority.probe())
+
+
+def test_a_ca_without_a_record_of_its_own_certificate_is_well() -> None:
+    dogtag = StandIn()
+    dogtag.issued.clear()
+    now(dogtag.authority().probe())
+
+
+def test_anybody_elses_404_is_no_sign_of_life() -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority()
+    now(authority.probe())
+    dogtag.answer_next(Answer(404, "application/json", b'{"error":"not_found"}'))
+    assert probe_fails(authority).kind is Kind.BAD_ANSWER
+    dogtag.prefixes = ()
+    assert probe_fails(authority).kind is Kind.UNREACHABLE
+
+
+def test_a_probe_goes_where_the_configuration_says() -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority(paths={"probe": "/ca/rest/certs/0x1"})
+    now(authority.probe())
+    assert dogtag.calls[-1] == ("GET", "/ca/rest/certs/0x1")
+
+
+def test_a_probe_does_not_wait_behind_stalled_requests() -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority()
+    now(authority.probe())
+    for _ in range(8):  # as many as there are connections
+        dogtag.hang_next()
+        Deferred.fromCoroutine(authority.status(dogtag.issuer.certificate)).addErrback(lambda _: None)
+    with pytest.raises(AssertionError, match="still waiting"):
+        now(authority.status(dogtag.issuer.certificate))
+    now(authority.probe())
 
 
 def test_a_caller_cannot_put_lines_into_the_requestors_name() -> None:

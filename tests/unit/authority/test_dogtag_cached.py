@@ -19,12 +19,12 @@ class CachedTests(SynchronousTestCase):
         self.clock.advance(1_000_000)  # as far from zero as a real clock
         self.fetches: list[Deferred[str]] = []
 
-    def cached(self, ttl: float | None = 60) -> Cached[str]:
+    def cached(self, ttl: float | None = 60, *, behind: bool = False) -> Cached[str]:
         async def fetch() -> str:
             self.fetches.append(Deferred())
             return await self.fetches[-1]
 
-        return Cached(fetch, self.clock, ttl)
+        return Cached(fetch, self.clock, ttl, behind=behind)
 
     def ask(self, cached: Cached[str]) -> Deferred[str]:
         return Deferred.fromCoroutine(cached.get())
@@ -99,3 +99,45 @@ class CachedTests(SynchronousTestCase):
             asked = self.ask(cached)
             self.fetches[-1].callback(value)
             self.assertEqual(self.successResultOf(asked), value)
+
+    def test_a_ttl_of_zero_keeps_nothing_for_when_the_source_fails(self) -> None:
+        cached = self.cached(ttl=0)
+        self.ask(cached)
+        self.fetches[0].callback("old")
+        asked = self.ask(cached)
+        self.fetches[1].errback(SickError())
+        self.failureResultOf(asked, SickError)
+
+    def test_an_old_value_is_given_out_while_a_new_one_is_fetched_behind(self) -> None:
+        cached = self.cached(behind=True)
+        first = self.ask(cached)
+        self.assertNoResult(first)
+        self.fetches[0].callback("old")
+        self.clock.advance(61)
+        for _ in range(2):
+            self.assertEqual(self.successResultOf(self.ask(cached)), "old")
+        self.assertEqual(len(self.fetches), 2)
+        self.fetches[1].callback("new")
+        self.assertEqual(self.successResultOf(self.ask(cached)), "new")
+        self.assertEqual(len(self.fetches), 2)
+
+    def test_a_fetch_that_fails_behind_is_tried_again_after_a_while(self) -> None:
+        cached = self.cached(behind=True)
+        cached.offer("offered")
+        self.assertEqual(self.successResultOf(self.ask(cached)), "offered")
+        self.fetches[0].errback(SickError())
+        self.assertEqual(self.successResultOf(self.ask(cached)), "offered")
+        self.assertEqual(len(self.fetches), 1)
+        self.clock.advance(11)
+        self.ask(cached)
+        self.assertEqual(len(self.fetches), 2)
+        self.fetches[1].callback("new")
+
+    def test_what_is_offered_takes_no_place_of_what_was_fetched(self) -> None:
+        cached = self.cached()
+        self.assertTrue(cached.is_empty)
+        self.ask(cached)
+        self.fetches[0].callback("fetched")
+        self.assertFalse(cached.is_empty)
+        cached.offer("offered")
+        self.assertEqual(self.successResultOf(self.ask(cached)), "fetched")

@@ -16,7 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
-from kipuka.authority.dogtag.client import BODY_LIMIT, Client
+from kipuka.authority.dogtag.client import BODY_LIMIT, QUEUE, Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.errors import AuthorityError, Kind
 from kipuka.tls.client import ClientPolicy
@@ -125,10 +125,10 @@ class ClientTests(TestCase):
         self.script = Script()
         site = Site(self.script)
         endpoint = SSL4ServerEndpoint(reactor, 0, tls or ServerTLS(), interface="127.0.0.1")
-        port = await endpoint.listen(site)
+        self.port = await endpoint.listen(site)
         self.addCleanup(connections_closed)
-        self.addCleanup(port.stopListening)
-        return self.client(port.getHost().port, **options)
+        self.addCleanup(self.port.stopListening)
+        return self.client(self.port.getHost().port, **options)
 
     def client(self, port: int, host: str = "127.0.0.1", policy: ClientPolicy = POLICY, **options: Any) -> Client:
         client = Client.open(reactor, f"https://{host}:{port}", policy, **options)
@@ -231,6 +231,14 @@ class ClientTests(TestCase):
         self.assertLessEqual(self.script.most, 3)
         self.assertLessEqual(len(self.script.seen), 3)
 
+    async def test_who_comes_when_too_many_wait_is_told_at_once(self) -> None:
+        client = await self.start(max_connections=1, timeout=0.5)
+        calls = [Deferred.fromCoroutine(self.fails(client.post("/hang", b"{}"))) for _ in range(1 + QUEUE)]
+        one_too_many = Deferred.fromCoroutine(self.fails(client.post("/ok", b"{}")))
+        self.assertIs(self.successResultOf(one_too_many).kind, Kind.BUSY)
+        await gatherResults(calls)
+        self.assertEqual((await client.post("/ok", b"{}")).status, 200)
+
     async def test_a_slot_is_free_again_after_a_failure(self) -> None:
         client = await self.start(max_connections=1)
         await self.fails(client.post("/lost", b"{}"))
@@ -242,7 +250,16 @@ class ClientTests(TestCase):
         number = port.getHost().port
         await port.stopListening()
         client = self.client(number)
-        self.assertIs((await self.fails(client.post("/ok", b"{}"))).kind, Kind.UNREACHABLE)
+        for call in (client.post("/ok", b"{}"), client.get("/ok")):
+            error = await self.fails(call)
+            self.assertIs(error.kind, Kind.UNREACHABLE)
+            self.assertTrue(error.connection_refused)
+
+    async def test_a_server_that_ends_is_refusing_once_its_connections_are_gone(self) -> None:
+        client = await self.start()
+        await client.get("/ok")
+        await self.port.stopListening()
+        self.assertTrue((await self.fails(client.get("/lost"))).connection_refused)
 
     async def test_a_name_that_does_not_resolve_was_not_sent(self) -> None:
         client = self.client(443, host="nosuch.invalid")
@@ -308,7 +325,9 @@ class ClientTests(TestCase):
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory.forProtocol(Mute))
         self.addCleanup(port.stopListening)
         client = self.client(port.getHost().port, timeout=0.3)
-        self.assertIs((await self.fails(client.post("/ok", b"{}"))).kind, Kind.UNREACHABLE)
+        error = await self.fails(client.post("/ok", b"{}"))
+        self.assertIs(error.kind, Kind.UNREACHABLE)
+        self.assertFalse(error.connection_refused)
         self.assertEqual(len(accepted), 1)
 
     async def test_a_server_that_hangs_up_in_the_handshake_was_not_sent(self) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from kipuka.authority.dogtag import DogtagAuthority, lookup, wire
 from kipuka.authority.dogtag.lookup import common_name
+from kipuka.authority.dogtag.paths import Operation
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import (
     Absent,
@@ -300,6 +304,141 @@ def test_a_request_whose_profile_was_deleted_stands_in_nobodys_way() -> None:
     lost.dogtag.answer_next(DELETED[1].answer, after=3)
     assert lost.find() == lost.outcome
     assert len(reviews(lost.dogtag)) == 2
+
+
+# --- several at the same time
+
+
+def result(looking: Deferred[Finding]) -> Finding:
+    async def wait() -> Finding:
+        return await looking
+
+    return now(wait())
+
+
+class Slow:
+    """Lets look-ups read through a stand-in that takes its time over some operation."""
+
+    def __init__(self, dogtag: StandIn, operation: Operation) -> None:
+        self.authority = dogtag.authority()
+        self._call = self.authority._lookup._call
+        self._operation = operation
+        self.waiting: list[Deferred[None]] = []
+        self.asked: list[str] = []
+        self.authority._lookup._call = self
+
+    async def __call__(self, operation: Operation, value: str = "", body: bytes | None = None, **how: Any) -> Answer:
+        if operation is self._operation:
+            self.asked.append(value)
+            self.waiting.append(Deferred())
+            await self.waiting[-1]
+        return await self._call(operation, value, body, **how)
+
+    def go_on(self) -> int:
+        """Answer what is waiting, again and again; return how many were waiting at the same time at most."""
+        most = 0
+        while self.waiting:
+            most = max(most, len(self.waiting))
+            waiting, self.waiting = self.waiting, []
+            for each in waiting:
+                each.callback(None)
+        return most
+
+    def find(self, *several: Lost) -> list[Finding]:
+        """Look for all at the same time."""
+        self.looking = [
+            Deferred.fromCoroutine(self.authority.find(key(lost.csr), SUBJECT, lost.since, frozenset()))
+            for lost in several
+        ]
+        self.most = self.go_on()
+        return [result(each) for each in self.looking]
+
+
+def test_several_requests_are_read_at_the_same_time_and_each_by_one_look_up_only() -> None:
+    dogtag = StandIn()
+    several = [Lost(dogtag, MANUAL) for _ in range(9)]
+    slow = Slow(dogtag, Operation.REVIEW)
+    assert slow.find(*several) == [lost.outcome for lost in several]
+    assert slow.most == 4
+    assert sorted(slow.asked) == sorted(str(lost.number) for lost in several)
+
+
+def test_several_certificates_are_read_at_the_same_time_and_each_by_one_look_up_only() -> None:
+    dogtag = StandIn()
+    several = [Lost(dogtag) for _ in range(9)]
+    slow = Slow(dogtag, Operation.CERTIFICATE)
+    assert slow.find(*several) == [lost.outcome for lost in several]
+    assert slow.most <= 4 + len(several)  # one's reading, and the others fetching what they have found
+    assert {slow.asked.count(lost.serial) for lost in several} <= {1, 2}
+
+
+def test_an_older_request_with_a_higher_number_does_not_hide_a_newer_one() -> None:
+    """A clone's numbers are all higher than the other's, whenever they were given."""
+    dogtag = StandIn()
+    lost = Lost(dogtag, MANUAL)
+    dogtag._numbers = itertools.count(9_990_001)
+    for _ in range(3):
+        Lost(dogtag, MANUAL)
+    assert lost.find() == lost.outcome
+
+
+def test_nothing_more_is_read_from_a_ca_that_fails() -> None:
+    dogtag = StandIn()
+    several = [Lost(dogtag, MANUAL) for _ in range(9)]
+    slow = Slow(dogtag, Operation.REVIEW)
+    looking = Deferred.fromCoroutine(slow.authority.find(key(several[0].csr), SUBJECT, several[0].since, frozenset()))
+    dogtag.ldap_down = True
+    slow.go_on()
+    with pytest.raises(AuthorityError):
+        result(looking)
+    assert len(slow.asked) == 4
+
+
+def test_one_search_under_any_name_serves_the_look_ups_that_come_together() -> None:
+    dogtag = StandIn()
+    several = [Lost(dogtag, MANUAL) for _ in range(5)]
+    since = several[0].since
+    authority = dogtag.authority()
+    for _ in range(2):
+        for lost in several:
+            assert lost.find(authority, since=since, subject="O=without") == lost.outcome
+    assert sum("search" in path for _, path in dogtag.calls) == 1
+    dogtag.clock.advance(2)
+    assert several[0].find(authority, since=since, subject="O=without") == several[0].outcome
+    assert sum("search" in path for _, path in dogtag.calls) == 2
+
+
+def test_a_search_from_before_the_list_of_requests_is_not_used() -> None:
+    """Or what left the list meanwhile, because it was issued, would be in neither."""
+    dogtag = StandIn()
+    lost = Lost(dogtag, MANUAL)
+    other = Lost(dogtag, MANUAL)
+    authority = dogtag.authority()
+    assert other.find(authority, since=lost.since) == other.outcome
+    dogtag.approve(lost.number)
+    authority._lookup._lists.pop("pending")  # it was the first to grow old
+    assert isinstance(lost.find(authority, subject="CN=another"), Issued)
+
+
+def test_a_search_during_which_a_list_was_made_is_not_kept() -> None:
+    dogtag = StandIn()
+    lost, other = Lost(dogtag, MANUAL), Lost(dogtag, MANUAL, "CN=other")
+    slow = Slow(dogtag, Operation.SEARCH)
+    looking = Deferred.fromCoroutine(slow.authority.find(key(other.csr), "O=without", lost.since, frozenset()))
+    (searching,) = slow.waiting
+    slow.authority._lookup._lists["pending"] = (float("-inf"), ())
+    now(slow.authority._lookup._listed("pending", 0))
+    searching.callback(None)
+    assert result(looking) == other.outcome
+    assert slow.authority._lookup._searches == {}
+
+
+def test_certificates_that_are_known_to_be_others_are_not_read() -> None:
+    dogtag = StandIn()
+    others = [Lost(dogtag, subject="CN=somebody's") for _ in range(5)]
+    lost = Lost(dogtag, MANUAL)
+    assert lost.find(known=tuple(other.serial for other in others)) == lost.outcome
+    assert fetches(dogtag) == []
 
 
 # --- bounds

@@ -205,6 +205,16 @@ def test_agent_certificate_for_other_uses(site: Site) -> None:
     assert "clientAuth" in fault
 
 
+def test_the_agent_at_the_kra_is_looked_at_too(site: Site) -> None:
+    lines = 'kra_url = "https://kra"\nkra_agent_cert = "kra.pem"\nkra_agent_key = "kra-key.pem"\n'
+    text = CONFIG.replace('profile = "x"\n', f'profile = "x"\n{lines}')
+    site.ca.client("CN=kra agent").write(site.folder, "kra")
+    assert site.faults(text) == []
+    site.ca.client("CN=kra agent", not_after=PAST).write(site.folder, "kra")
+    (fault,) = site.faults(text)
+    assert fault.startswith("ca[1].kra_agent_cert: the certificate CN=kra agent expired on ")
+
+
 def test_chain_in_the_wrong_order(site: Site) -> None:
     server = site.sub.server()
     server.write(site.folder, "server")
@@ -321,3 +331,51 @@ def test_postgresql_needs_its_driver(site: Site, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("kipuka.config.inspect.find_spec", lambda name: None)
     (fault,) = site.faults(postgresql)
     assert fault.startswith("db.url: PostgreSQL needs psycopg 3: install ")
+
+
+ADMIN = CONFIG + '[admin]\ntokens = "tokens"\ntrust_anchors = "admin-ca.pem"\n'
+OWN_PORT = ADMIN + 'listen = "127.0.0.1:9443"\n'
+
+
+@pytest.fixture
+def administrators(site: Site) -> pki.Issuer:
+    issuer = pki.root("CN=Administrators")
+    site.file("admin-ca.pem").write_bytes(pki.pem(issuer.certificate))
+    site.file("tokens").write_text(f"a read 2026-11-23T12:00:00Z sha256:{'0' * 64}\n")
+    return issuer
+
+
+def test_the_admin_api_on_a_port_of_its_own(site: Site, administrators: pki.Issuer) -> None:
+    assert site.faults(OWN_PORT) == []
+    site.file("tokens").write_text("a read\nb read 2026-11-23T12:00:00Z sha256:1\n")
+    one, two = site.faults(OWN_PORT)
+    assert one.startswith("admin.tokens: ") and "line 1" in one
+    assert "line 2" in two
+    site.file("tokens").unlink()
+    (gone,) = site.faults(OWN_PORT)
+    assert "No such file" in gone
+
+
+def test_on_the_est_port_its_trust_anchors_must_be_clients_too(site: Site, administrators: pki.Issuer) -> None:
+    (fault,) = site.faults(ADMIN)
+    assert fault.startswith("admin.trust_anchors: CN=Administrators is not among tls.client_auth.trust_anchors")
+    assert "admin.listen" in fault
+    same = ADMIN + 'listen = ["systemd:est", "localhost:8443", "127.0.0.1:8444"]\n'
+    assert site.faults(same) == [fault]
+    with_ours = CONFIG + '[admin]\ntrust_anchors = "ca.pem"\n'
+    assert site.faults(with_ours) == []
+
+
+def test_crls_of_administrators(site: Site, administrators: pki.Issuer) -> None:
+    site.crls(site.ca.crl(), site.other.crl(), administrators.crl())
+    assert site.faults(OWN_PORT) == []
+    site.crls(administrators.crl())
+    assert site.faults(OWN_PORT) == []
+    (fault,) = site.faults(OWN_PORT.replace('"admin-ca.pem"', '["admin-ca.pem", "other.pem"]'))
+    assert fault.startswith("tls.client_auth.crl: there is no CRL of CN=Other")
+
+
+def test_what_makes_an_administrator_is_a_ca(site: Site, administrators: pki.Issuer) -> None:
+    site.file("admin-ca.pem").write_bytes(pki.pem(administrators.client().certificate))
+    (fault,) = site.faults(OWN_PORT)
+    assert "is not the certificate of a CA" in fault

@@ -20,13 +20,8 @@ LABEL = MINIMAL + label("{}")
     ("template", "written", "path"),
     [
         (SERVER, "workers = 2", "server.workers"),
-        (DOGTAG, 'kra_url = "https://kra.example.com"', "ca[0].kra_url"),
-        (DOGTAG, 'kra_agent_cert = "x"', "ca[0].kra_agent_cert"),
-        (DOGTAG, 'kra_agent_key = "x"', "ca[0].kra_agent_key"),
-        (DOGTAG, 'kra_agent_key_passphrase = "env:X"', "ca[0].kra_agent_key_passphrase"),
         (DOGTAG, 'serverkeygen = "kra"', "ca[0].serverkeygen"),
         (DOGTAG, 'serverkeygen_profile = "x"', "ca[0].serverkeygen_profile"),
-        (DOGTAG, 'tps_url = "https://tps.example.com"', "ca[0].tps_url"),
         (DOGTAG, 'cmc = "resign"', "ca[0].cmc"),
         (DOGTAG, 'cmc_profile = "x"', "ca[0].cmc_profile"),
         (DOGTAG, 'api = "v2"', "ca[0].api"),
@@ -36,10 +31,6 @@ LABEL = MINIMAL + label("{}")
         (EST, "[est.cmc]", "est.cmc"),
         (LABEL, 'serverkeygen_encryption = "any"', "est.label[0].serverkeygen_encryption"),
         (LABEL, 'authority = "x"', "est.label[0].authority"),
-        (EST, "[ha]\nenabled = true", "ha.enabled"),
-        (EST, '[ha]\nstrategy = "active-passive"', "ha.strategy"),
-        (EST, '[[ha.group]]\nname = "x"\nca_ids = ["local"]', "ha.group"),
-        (EST, '[admin]\nhealth = "open"', "admin"),
     ],
 )
 def test_refused(template: str, written: str, path: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from kipuka.authority.dogtag.paths import Operation, Paths
 from kipuka.config.load import parse
-from kipuka.config.model.ca import OPERATIONS
+from kipuka.config.model.ca import OPERATIONS, DogtagCa
 from tests.unit.config.texts import DOGTAG_CA, FILE_CA, HERE, MINIMAL, TLS, USERS, faults, label
 
 EST_OPERATIONS = ["cacerts", "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen", "csrattrs"]
@@ -193,3 +193,82 @@ def test_paths_refused(paths: str, said: str) -> None:
     (fault,) = faults(TLS + DOGTAG_CA + f"[ca.paths]\n{paths}\n" + USERS)
     assert fault.startswith("ca[0].paths")
     assert said in fault
+
+
+CLONE = DOGTAG_CA.replace('"dogtag"', '"clone"', 1)
+PAIR = MINIMAL + DOGTAG_CA + CLONE
+
+
+def pool(members: str = '"dogtag", "clone"', name: str = "pool") -> str:
+    return f'[[ha.group]]\nname = "{name}"\nca_ids = [{members}]\n'
+
+
+def test_a_label_and_the_default_may_name_a_group() -> None:
+    text = PAIR.replace("[est]", '[est]\ndefault_ca = "pool"') + "[ha]\nenabled = true\n" + pool()
+    config = parse(text + label('dogtag_profile = "x"', ca_id="pool"), HERE)
+    assert (config.default_ca, config.est.label[0].ca_id) == ("pool", "pool")
+
+
+def test_the_first_group_is_the_default() -> None:
+    assert parse(PAIR + "[ha]\nenabled = true\n" + pool(), HERE).default_ca == "pool"
+    assert parse(PAIR + "[ha]\nenabled = false\n" + pool(), HERE).default_ca == "local"
+
+
+def test_a_group_of_one_is_a_clone_less_for_a_while() -> None:
+    assert parse(PAIR + "[ha]\nenabled = true\n" + pool('"dogtag"'), HERE).ha.group
+
+
+def test_a_ca_belongs_to_one_group_at_most() -> None:
+    text = PAIR + "[ha]\nenabled = true\n" + pool() + pool('"clone"', "other")
+    assert faults(text) == [
+        'ha.group[1].ca_ids[0]: CA "clone" is in ha.group[0] already; a CA belongs to one group at most'
+    ]
+
+
+def test_only_a_dogtag_has_clones() -> None:
+    text = PAIR + "[ha]\nenabled = true\n" + pool('"dogtag", "local"')
+    assert faults(text) == [
+        'ha.group[0].ca_ids[1]: CA "local" is of type "file"; a group is made of clones of one Dogtag CA'
+    ]
+
+
+@pytest.mark.parametrize("switch", ["", "[ha]\nenabled = false\n"])
+def test_a_group_that_is_switched_off_cannot_be_named(switch: str) -> None:
+    text = PAIR.replace("[est]", '[est]\ndefault_ca = "pool"') + switch + pool() + label(ca_id="pool")
+    assert faults(text) == [
+        'est.default_ca: the group "pool" is switched off; set ha.enabled = true, or name one of its CAs',
+        'est.label[0].ca_id: the group "pool" is switched off; set ha.enabled = true, or name one of its CAs',
+    ]
+
+
+def test_pools_need_a_group() -> None:
+    text = MINIMAL + "[ha]\nenabled = true\n"
+    assert faults(text) == ["ha.enabled: there is no [[ha.group]] to switch on; add one, or remove this key"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "path", "said"),
+    [
+        ('kra_agent_cert = "a.pem"\nkra_agent_key = "b.pem"', "ca[0].kra_agent_cert", "no effect without kra_url"),
+        ('kra_url = "https://kra"\nkra_agent_cert = "a.pem"', "ca[0].kra_agent_cert", "set kra_agent_key too"),
+        ('kra_url = "https://kra"\nkra_agent_key = "b.pem"', "ca[0].kra_agent_key", "set kra_agent_cert too"),
+        ('kra_url = "https://kra"\nkra_agent_key_passphrase = "env:X"', "ca[0].kra_agent_key_passphrase", "an agent"),
+    ],
+)
+def test_an_agent_at_the_kra_is_whole_and_has_a_kra(lines: str, path: str, said: str) -> None:
+    (fault,) = faults(TLS + DOGTAG_CA + lines + USERS)
+    assert fault.startswith(f"{path}: ")
+    assert said in fault
+
+
+def test_a_kra_needs_no_agent_of_its_own() -> None:
+    (ca,) = parse(TLS + DOGTAG_CA + 'kra_url = "https://kra"\ntps_url = "https://tps:8443"' + USERS, HERE).ca
+    assert isinstance(ca, DogtagCa)
+    assert (ca.kra_url, ca.kra_agent_cert, ca.tps_url) == ("https://kra", None, "https://tps:8443")
+
+
+def test_health_for_tokens_needs_somebody_to_have_one() -> None:
+    (fault,) = faults(MINIMAL + '[admin]\nhealth = "token"\n')
+    assert fault.startswith('admin.health: "token" needs somebody to have one')
+    for who in ('tokens = "tokens"', 'trust_anchors = "ca.pem"'):
+        assert parse(f'{MINIMAL}[admin]\nhealth = "token"\n{who}\n', HERE).admin.is_on

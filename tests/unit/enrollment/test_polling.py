@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from kipuka.authority.interface import (
     Absent,
@@ -16,7 +18,9 @@ from kipuka.authority.interface import (
     Refused,
     Undecided,
 )
+from kipuka.enrollment.desk import Desk
 from kipuka.enrollment.polling import Poller
+from kipuka.enrollment.reconciliation import PARALLEL
 from kipuka.errors import AuthorityError, Kind
 from kipuka.store.rows import State
 from tests.support import pki
@@ -35,6 +39,7 @@ class TrackedAuthority(FakeAuthority):
         self.complete = True
         self.results: dict[str, Progress] = {}
         self.found: Finding | Exception | Deferred[Finding] = Absent()
+        self.slow: list[Deferred[None]] | None = None
         self.fails_for: dict[str, AuthorityError] = {}
         self.away: AuthorityError | None = None
         self.lists = self.asked_after = self.searches = 0
@@ -53,6 +58,9 @@ class TrackedAuthority(FakeAuthority):
     async def find(self, public_key: str, subject: str, since: datetime, known: frozenset[str]) -> Finding:
         self.searches += 1
         self.known = known
+        if self.slow is not None:
+            self.slow.append(Deferred())
+            await self.slow[-1]
         if public_key in self.fails_for:
             raise self.fails_for[public_key]
         if isinstance(self.found, Deferred):
@@ -164,6 +172,33 @@ class Polling(TrackedCase):
         self.clock.pump([INTERVAL] * 4)
         assert self.tracked.lists > 2
 
+    def test_the_lease_is_kept_during_a_long_round(self) -> None:
+        self.tracked.script = [trouble(Kind.NO_ANSWER)]
+        self.node.ask(csr()).addErrback(lambda _: None)
+        self.tracked.found = Deferred()
+        other = self.new_node("polling-2")
+        first, second = self.poller(), self.poller(other)
+        first.start()
+        second.start()
+        self.clock.pump([1] * 60)
+        assert self.tracked.searches == 1
+        self.tracked.found.callback(Absent())
+
+    def test_the_lease_of_a_long_round_runs_out_when_it_cannot_be_renewed(self) -> None:
+        self.tracked.script = [trouble(Kind.NO_ANSWER)]
+        self.node.ask(csr()).addErrback(lambda _: None)
+        self.tracked.found = found = Deferred[Finding]()
+        other = self.new_node("polling-2")
+        first, second = self.poller(), self.poller(other)
+        first.start()
+        self.node.broken = True
+        second.start()
+        self.tracked.found = Absent()
+        self.clock.pump([1] * 30)
+        assert self.tracked.searches > 1
+        self.node.broken = False
+        found.callback(Absent())
+
 
 class Reconciling(TrackedCase):
     def lost(self) -> tuple[Deferred[Any], Any]:
@@ -251,6 +286,79 @@ class Reconciling(TrackedCase):
         assert other.states() == [State.ISSUED]
         assert len(self.tracked.asked) == 1
 
+    def test_a_process_that_certainly_died_is_not_waited_for(self) -> None:
+        request = csr()
+        self.tracked.script = [Deferred()]
+        self.node.ask(request).addErrback(lambda _: None)
+        poller = self.poller()
+        poller.start()
+        for node in self.nodes:
+            node.broken = True
+            node.close()
+        successor = self.new_node("polling-2")
+        self.tracked.found = self.tracked.issue(request)
+        self.poller(successor).start()
+        assert successor.states() == [State.ISSUED]
+        assert len(self.tracked.asked) == 1
+
+    def test_a_few_are_looked_up_at_the_same_time(self) -> None:
+        for _ in range(PARALLEL + 2):
+            self.lost()
+        self.tracked.slow = slow = []
+        self.poller().start()
+        assert self.tracked.searches == PARALLEL
+        self.tracked.slow = None
+        for each in slow:
+            each.callback(None)
+        assert self.tracked.searches == PARALLEL + 2
+
+    def test_a_ca_that_is_away_is_not_asked_after_all_of_them(self) -> None:
+        for _ in range(PARALLEL * 3):
+            self.lost()
+        self.tracked.found = trouble(Kind.NO_ANSWER)
+        self.tracked.slow = slow = []
+        self.poller().start()
+        for each in slow:
+            each.callback(None)
+        assert self.tracked.searches == PARALLEL + 1  # the first did not know yet that the second fails too
+        assert self.node.states() == [State.UNKNOWN] * PARALLEL * 3
+
+    def test_a_certificate_goes_to_the_one_that_asked_for_its_subject(self) -> None:
+        key = pki.ec_key()
+        mine, others = csr(key), csr(key, "CN=other")
+        self.tracked.script = [trouble(Kind.NO_ANSWER)] * 2
+        for request in (mine, others):
+            self.node.ask(request).addErrback(lambda _: None)
+        self.tracked.found = self.tracked.issue(others)
+        self.poller().start()
+        assert self.node.states() == [State.UNKNOWN, State.ISSUED]
+
+    def test_a_certificate_under_a_subject_that_nobody_asked_for_is_taken(self) -> None:
+        """By one of them only: a CA may make another subject than it was asked for."""
+        key = pki.ec_key()
+        self.tracked.script = [trouble(Kind.NO_ANSWER)] * 2
+        for request in (csr(key), csr(key, "CN=other")):
+            self.node.ask(request).addErrback(lambda _: None)
+        self.tracked.found = self.tracked.issue(csr(key, "CN=rewritten"))
+        self.poller().start()
+        assert sorted(self.node.states(), key=lambda state: state.value) == [State.ISSUED, State.UNKNOWN]
+
+    def test_what_was_approved_a_moment_ago_is_its_own_requests(self) -> None:
+        key = pki.ec_key()
+        waiting, lost = csr(key, "CN=waiting"), csr(key)
+        self.tracked.script = [Pending("9"), trouble(Kind.NO_ANSWER)]
+        self.tracked.pending.add("9")  # when the list was made
+        for request in (waiting, lost):
+            self.node.ask(request).addErrback(lambda _: None)
+        issued = self.tracked.issue(waiting)
+        self.tracked.found = self.tracked.results["9"] = issued
+        self.poller().start()
+        assert self.node.states() == [State.PENDING, State.UNKNOWN]
+        self.tracked.pending.clear()
+        self.tracked.found = Absent()
+        self.clock.advance(INTERVAL)
+        assert self.node.states() == [State.ISSUED, State.UNKNOWN]
+
     def test_ren_what_belongs_to_other_requests_for_the_key_is_not_what_was_lost(self) -> None:
         key = pki.ec_key()
         issued = self.successResultOf(self.node.ask(csr(key), BOB))
@@ -260,6 +368,12 @@ class Reconciling(TrackedCase):
             self.node.ask(request).addErrback(lambda _: None)
         self.poller().start()
         assert self.tracked.known == {"9", issued.enrollment.serial}
+
+    def test_a_new_process_leaves_out_the_certificates_that_others_got(self) -> None:
+        issued = self.successResultOf(self.node.ask(csr()))
+        self.lost()
+        self.poller(self.new_node("polling-2")).start()
+        assert self.tracked.known == {issued.enrollment.serial}
 
     def test_nothing_is_taken_over_while_another_request_for_the_key_is_on_its_way(self) -> None:
         _, request = self.lost()
@@ -278,3 +392,29 @@ class Reconciling(TrackedCase):
         self.tracked.found = self.tracked.issue(csr(pki.ec_key()))
         self.poller().start()
         assert self.node.states() == [State.UNKNOWN]
+
+
+class Strays(TrackedCase):
+    def said_at_start(self) -> list[str]:
+        desk = Desk(self.node.ledger, [], [self.poller()])
+        with patch.object(self.node.ledger, "open"), patch.object(self.node.ledger, "start"), capturedLogs() as events:
+            desk.start()
+        return [formatEvent(event) for event in events if event["log_namespace"] == "kipuka.ledger"]
+
+    def test_a_ca_that_is_not_configured_any_more_is_named(self) -> None:
+        self.tracked.id = "gone"
+        self.pending("7")
+        self.tracked.script = [trouble(Kind.NO_ANSWER)]
+        self.node.ask(csr()).addErrback(lambda _: None)
+        self.successResultOf(self.node.ask(csr()))  # issued: nothing is to be asked of the CA
+        self.tracked.id = "fake"
+        (said,) = self.said_at_start()
+        assert 'has 2 requests at CA "gone", which is not configured' in said
+
+    def test_nothing_is_said_of_a_ca_that_is_there(self) -> None:
+        self.pending("7")
+        assert self.said_at_start() == []
+
+    def test_a_store_that_is_away_at_the_start_is_no_traceback(self) -> None:
+        self.node.broken = True
+        assert self.said_at_start() == []

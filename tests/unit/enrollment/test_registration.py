@@ -32,10 +32,12 @@ class Case(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(datetime.now(UTC).timestamp())
         self.ca = FakeAuthority()
+        self.nodes: list[Node] = []
         self.node = self.new_node("node-1")
 
     def new_node(self, name: str) -> Node:
         node = Node(self.folder, self.ca, self.clock, name)
+        self.nodes.append(node)
         self.addCleanup(node.close)
         return node
 

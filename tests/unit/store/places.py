@@ -83,7 +83,7 @@ class PostgresPlace(Place):
 def empty(store: Store) -> None:
     """Delete everything."""
     with store._database.write() as connection:
-        for table in ("enrollments", "leases", "processes"):
+        for table in ("enrollments", "leases", "processes", "ca_chains"):
             connection.exec_driver_sql(f"DELETE FROM {table}")
 
 

@@ -171,10 +171,12 @@ def test_of_key_finds_the_closed_ones_too(store: Store) -> None:
     first = store.join(application(1), NOW, REPLAY)
     closed = store.move(first.id, OPEN, State.CLOSED, LATER)
     store.join(application(2), NOW, REPLAY)
-    store.join(replace(application(3, ca="other"), public_key=first.application.public_key), NOW, REPLAY)
+    clones = store.join(replace(application(3, ca="clone"), public_key=first.application.public_key), NOW, REPLAY)
+    store.join(replace(application(5, ca="other"), public_key=first.application.public_key), NOW, REPLAY)
     again = store.join(replace(application(4), public_key=first.application.public_key), NOW, REPLAY)
-    assert store.of_key("ca", first.application.public_key) == [closed, again]
-    assert store.of_key("ca", "nobody's") == []
+    assert store.of_key({"ca"}, first.application.public_key) == [closed, again]
+    assert store.of_key({"ca", "clone"}, first.application.public_key) == [closed, clones, again]
+    assert store.of_key({"ca"}, "nobody's") == []
 
 
 def test_counts(store: Store) -> None:
@@ -259,3 +261,18 @@ def test_numbers_are_not_given_twice(place: Place, store: Store) -> None:
     store.move(row.id, OPEN, State.CLOSED, NOW)
     assert store.clean(LATER) == 1
     assert place.open().join(application(), NOW, REPLAY).id > row.id
+
+
+def test_at_cas_counts_what_a_ca_has_or_may_have(store: Store) -> None:
+    for number, state in enumerate([*State, State.PENDING]):
+        row = store.join(application(number, ca="two" if state is State.PENDING else "one"), NOW, NOW)
+        store.move(row.id, OPEN, state, NOW)
+    assert store.at_cas() == {"one": 2, "two": 2}
+
+
+def test_serials_of_a_ca_since_a_time(store: Store) -> None:
+    for number, (ca, updated) in enumerate([("ca", NOW - SECOND), ("ca", NOW), ("other", NOW), ("ca", LATER)]):
+        row = store.join(application(number, ca=ca), NOW, NOW)
+        store.move(row.id, OPEN, State.DELIVERED if number else State.ISSUED, updated, serial=hex(number))
+    store.join(application(9), NOW, NOW)
+    assert store.serials("ca", NOW) == {"0x1", "0x3"}

@@ -18,6 +18,7 @@ from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
 from kipuka.store.upgrade import SCRIPTS, VERSION_TABLE, bring_up_to_date
 from tests.unit.store.places import NOW, Place, SqlitePlace, application, tables
 
+NEWEST = max(path.stem.split("_")[1] for path in (SCRIPTS / "versions").glob("rev_*.py"))
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
@@ -29,15 +30,12 @@ def upgrade():
     {end}
 """
 
-TODAY = max(path.stem.split("_")[1] for path in (SCRIPTS / "versions").glob("rev_*.py"))
-"""The version of this kipuka's tables."""
-
 
 def history(folder: Path, end: str = "") -> Path:
     """The history of a kipuka to come: ours and one more version."""
     scripts = folder / "100% new"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "rev_9999_next.py").write_text(NEXT.format(last=TODAY, end=end))
+    (scripts / "versions" / "rev_9999_next.py").write_text(NEXT.format(last=NEWEST, end=end))
     return scripts
 
 
@@ -88,9 +86,9 @@ def test_upgrade(place: Place, row: Enrollment, tmp_path: Path) -> None:
     if not isinstance(place, SqlitePlace):
         assert copy is None
         return
-    assert copy == place.path.with_name(f"kipuka.db.schema-{TODAY}")
+    assert copy == place.path.with_name(f"kipuka.db.schema-{NEWEST}")
     assert copy.stat().st_mode & 0o777 == 0o600
-    assert sorted(each.name for each in tmp_path.glob("kipuka.db*")) == ["kipuka.db", f"kipuka.db.schema-{TODAY}"]
+    assert sorted(each.name for each in tmp_path.glob("kipuka.db*")) == ["kipuka.db", f"kipuka.db.schema-{NEWEST}"]
     # The copy is what an operator goes back to.
     store = Store.open(f"sqlite:///{copy}", upgrade=False)
     assert store.get(row.id) == row
@@ -100,7 +98,7 @@ def test_upgrade(place: Place, row: Enrollment, tmp_path: Path) -> None:
 def test_copies_do_not_replace_each_other(tmp_path: Path) -> None:
     place, scripts = SqlitePlace(tmp_path / "kipuka.db"), history(tmp_path)
     place.open().close()
-    for expected in (f"kipuka.db.schema-{TODAY}", f"kipuka.db.schema-{TODAY}.2", f"kipuka.db.schema-{TODAY}.3"):
+    for expected in [f"kipuka.db.schema-{NEWEST}{suffix}" for suffix in ("", ".2", ".3")]:
         copy = upgrade(place, scripts)
         assert copy is not None
         assert copy.name == expected
@@ -142,14 +140,16 @@ def test_failed_upgrade_leaves_all_as_it_was(place: Place, row: Enrollment, tmp_
 def test_newer_database_is_refused(place: Place, row: Enrollment, tmp_path: Path) -> None:
     upgrade(place, history(tmp_path))
     for is_allowed in (True, False):
-        with pytest.raises(UnusableDatabase, match=f"version 9999 and this kipuka knows none after {TODAY}: run the "):
+        with pytest.raises(
+            UnusableDatabase, match=f"have version 9999 and this kipuka knows none after {NEWEST}: run the "
+        ):
             Store.open(place.url, upgrade=is_allowed)
     assert place.sql("SELECT subject FROM enrollments") == row.application.subject
 
 
 def test_command_beside_the_daemon_upgrades_nothing(place: Place, row: Enrollment, tmp_path: Path) -> None:
     database = open_database(place.url, create=False, connections=1)
-    with pytest.raises(UnusableDatabase, match=f"have version {TODAY} and this kipuka needs 9999; start the daemon"):
+    with pytest.raises(UnusableDatabase, match=f"have version {NEWEST} and this kipuka needs 9999; start the daemon"):
         bring_up_to_date(database, upgrade=False, scripts=history(tmp_path))
     database.close()
     store = Store.open(place.url, upgrade=False)

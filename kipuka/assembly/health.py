@@ -1,0 +1,70 @@
+"""What ``/health`` of a configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from twisted.web.http import Request
+from twisted.web.resource import IResource
+
+from kipuka.access.tokens import Scope
+from kipuka.config import model
+from kipuka.enrollment.ledger import Ledger
+from kipuka.web import health
+from kipuka.web.admin.routing import Gate
+
+Health = Mapping[str, Mapping[str, object]]
+
+_USABLE = {"healthy", "degraded"}
+"""What stands in ``/health/ca`` of a CA that gets requests."""
+
+
+def room(
+    config: model.Config,
+    cas: Callable[[], Health],
+    ledger: Ledger,
+    is_serving: Callable[[], bool],
+    authorise: health.Authorise,
+) -> IResource:
+    """Build the room ``/health``.
+
+    :param cas: how each CA is.
+    :param is_serving: whether every listener is open and none is about to close.
+    :param authorise: see :func:`readers`.
+    """
+
+    def ready() -> list[str]:
+        return list(_reasons(config, cas(), is_written=ledger.is_written, is_serving=is_serving()))
+
+    return health.HealthPages(cas, ready, authorise).resource()
+
+
+def readers(config: model.Config, administrators: Gate) -> health.Authorise:
+    """Who may read health and metrics."""
+
+    async def administrator(request: Request) -> None:
+        await administrators.admit(request, Scope.READ)
+
+    return {"open": health.anybody, "loopback": health.loopback, "token": administrator}[config.admin.health]
+
+
+def _reasons(config: model.Config, cas: Health, *, is_written: bool, is_serving: bool) -> Iterator[str]:
+    """Why requests cannot be served, one sentence each."""
+    if not is_serving:
+        yield "kipuka is starting or stopping."
+    if not is_written:
+        yield "The database of the ledger takes no entries."
+    groups = {group.name: group.ca_ids for group in config.ha.group}
+    for name in _used(config):
+        status = {ca_id: cas.get(ca_id, {}).get("status", "unknown") for ca_id in groups.get(name, (name,))}
+        if not _USABLE & set(status.values()):
+            states = ", ".join(f"{ca_id} is {each}" for ca_id, each in status.items())
+            yield f"No CA of {name} can be used: {states}."
+
+
+def _used(config: model.Config) -> list[str]:
+    """The CAs and groups that requests go to."""
+    if not config.est.enabled:
+        return []
+    labels = [label.ca_id for label in config.est.label]
+    return list(dict.fromkeys([*labels] if config.est.default_label else [config.default_ca, *labels]))

@@ -1,0 +1,93 @@
+"""kipuka.assembly.health: what is a reason not to be ready."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kipuka.assembly.health import _reasons
+from kipuka.config.load import parse
+from kipuka.config.model import Config, Ha, HaGroup
+
+TWO = """
+[tls]
+cert = "tls.pem"
+key = "key.pem"
+[[ca]]
+id = "one"
+cert = "ca.pem"
+key = "ca-key.pem"
+[[ca]]
+id = "two"
+cert = "ca.pem"
+key = "ca-key.pem"
+[est]
+users = "users"
+"""
+LABEL = """
+[[est.label]]
+name = "lab"
+ca_id = "two"
+"""
+
+
+def config(text: str = TWO) -> Config:
+    return parse(text, Path("/etc/kipuka"))
+
+
+def pool() -> Config:
+    """One whose labels go to a group of both."""
+    group = HaGroup(name="pool", ca_ids=("one", "two"))
+    plain = config()
+    est = plain.est.model_copy(update={"default_ca": "pool"})
+    return plain.model_copy(update={"ha": Ha(enabled=True, group=(group,)), "est": est})
+
+
+def reasons(
+    which: Config, one: str, two: str = "healthy", *, is_written: bool = True, is_serving: bool = True
+) -> list[str]:
+    cas = {"one": {"status": one}, "two": {"status": two}}
+    return list(_reasons(which, cas, is_written=is_written, is_serving=is_serving))
+
+
+@pytest.mark.parametrize("status", ["healthy", "degraded"])
+def test_a_ca_that_gets_requests_is_good_enough(status: str) -> None:
+    assert reasons(config(), status) == []
+
+
+@pytest.mark.parametrize("status", ["circuit_open", "half_open", "unknown"])
+def test_a_ca_that_gets_none_is_a_reason(status: str) -> None:
+    assert reasons(config(), status) == [f"No CA of one can be used: one is {status}."]
+
+
+def test_a_ca_that_no_label_uses_is_none() -> None:
+    assert reasons(config(), "healthy", "circuit_open") == []
+    assert reasons(config(TWO + LABEL), "healthy", "circuit_open") == ["No CA of two can be used: two is circuit_open."]
+
+
+def test_a_group_needs_one_of_its_members() -> None:
+    assert reasons(pool(), "circuit_open", "healthy") == []
+    assert reasons(pool(), "circuit_open", "half_open") == [
+        "No CA of pool can be used: one is circuit_open, two is half_open."
+    ]
+
+
+def test_with_a_default_label_only_labels_count() -> None:
+    strict = config(TWO.replace("[est]", '[est]\ndefault_label = "lab"') + LABEL)
+    assert reasons(strict, "circuit_open", "healthy") == []
+
+
+def test_where_est_is_off_no_ca_is_needed() -> None:
+    assert reasons(config(TWO.replace("[est]", "[est]\nenabled = false")), "circuit_open") == []
+
+
+def test_a_ca_of_which_nothing_is_known_is_not_usable() -> None:
+    assert list(_reasons(config(), {}, is_written=True, is_serving=True)) == [
+        "No CA of one can be used: one is unknown."
+    ]
+
+
+def test_the_database_and_the_listeners_are_reasons_too() -> None:
+    assert reasons(config(), "healthy", is_written=False) == ["The database of the ledger takes no entries."]
+    assert reasons(config(), "healthy", is_serving=False) == ["kipuka is starting or stopping."]
