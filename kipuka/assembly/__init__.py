@@ -15,16 +15,18 @@ from twisted.web.http import Request
 from kipuka import service
 from kipuka.access.users import Users
 from kipuka.assembly import admin, enrollment, health, monitoring
+from kipuka.assembly.audit import Reactor as OfficeReactor
+from kipuka.assembly.audit import audit_health, audit_refused
 from kipuka.assembly.authorities import authority, beside
 from kipuka.assembly.chains import KeptChains
 from kipuka.assembly.labels import labels
-from kipuka.assembly.listener import audit_refused, server_material
-from kipuka.assembly.pools import audit_health, pools
+from kipuka.assembly.listener import server_material
+from kipuka.assembly.pools import pools
 from kipuka.assembly.revocation import ForAdministrators, Lists
 from kipuka.config import model
 from kipuka.config.faults import ConfigFaults
 from kipuka.config.inspect import inspect
-from kipuka.observe import audit
+from kipuka.observe.audit.record import Audit
 from kipuka.observe.metrics import Metrics, Sources
 from kipuka.sockets import CannotListen, open_all
 from kipuka.tls.server import ServerConnections, ServerMaterial
@@ -43,7 +45,7 @@ Ask = Callable[[str], str]
 _access = Logger("kipuka.access")
 
 
-class Reactor(service.Reactor, enrollment.Reactor):
+class Reactor(service.Reactor, OfficeReactor):
     """What kipuka needs of a reactor."""
 
 
@@ -62,13 +64,14 @@ def assemble(
     if faults:
         raise ConfigFaults(faults)
     metrics = Metrics(monitoring.names(config), reactor.seconds)
-    ledger = enrollment.open_ledger(config, reactor, metrics.happened)
+    ledger, trail = enrollment.open_ledger(config, reactor, metrics.happened, metrics.audit_failed)
+    audit = trail.note
     kept = KeptChains(ledger)
     cas = {ca.id: authority(ca, reactor, ask, ledger, metrics.called, kept) for ca in config.ca}
     lists = Lists(cas.values())
     lists.publish(config.db.url)
-    grouped = pools(config, cas, {ca.id: beside(ca, reactor, ask) for ca in config.ca}, reactor, audit_health)
-    office = enrollment.Office(config, ledger, cas, grouped, lists, reactor)
+    grouped = pools(config, cas, {ca.id: beside(ca, reactor, ask) for ca in config.ca}, reactor, audit_health(audit))
+    office = enrollment.Office(config, ledger, trail, cas, grouped, lists, reactor)
     tls = server_material(config.tls, ask)
     users = None if config.est.users is None else Users.parse(config.est.users.read_text("utf-8"))
     passwords = Passwords(
@@ -76,15 +79,17 @@ def assemble(
         monitoring.passwords(metrics, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check)),
     )
     offered = labels(config, office.registration, users)
-    gate = Gate(offered, passwords, config.est.retry_after, audit.to_log, metrics.began)
+    gate = Gate(offered, passwords, config.est.retry_after, audit, metrics.began)
     est = EstOperations(gate, config.est.retry_after).resource()
     counts = monitoring.LedgerCounts(office.counts, reactor)
-    administrators = admin.gate(config, reactor, audit.to_log)
+    administrators = admin.gate(config, reactor, audit)
     readers = health.readers(config, administrators)
     revocation = ForAdministrators(office.revocation)
     # What is not EST is where the admin API is, but for the CRLs: they are for whoever meets a certificate.
     rooms = {
-        b"admin": admin.room(config, administrators, office.records, grouped.as_json, revocation=revocation),
+        b"admin": admin.room(
+            config, administrators, office.records, grouped.as_json, admin.AuditRecords(ledger), revocation
+        ),
         b"health": health.room(config, grouped.as_json, ledger, lambda: bool(daemon.running), readers),
         b"metrics": MetricsPage(metrics.exposition, counts.refresh, readers).resource(),
     }
@@ -92,7 +97,7 @@ def assemble(
     def listener(
         addresses: Sequence[model.ListenAddress], tree: Tree, own: ServerMaterial, purpose: str = "EST"
     ) -> service.Listener:
-        return _listener(open_all(addresses, environ), tree, own, config, reactor, metrics, lists, purpose)
+        return _listener(open_all(addresses, environ), tree, own, config, reactor, metrics, audit, lists, purpose)
 
     public = {b"crl": lists.room(), **(rooms if config.admin_shares_port else {})}
     listeners = [listener(config.server.listen, Tree(est, public), tls)]
@@ -123,6 +128,7 @@ def _listener(
     config: model.Config,
     reactor: Reactor,
     metrics: Metrics,
+    audit: Audit,
     lists: Lists,
     purpose: str,
 ) -> service.Listener:
@@ -130,7 +136,7 @@ def _listener(
     server = config.server
     limits = Limits(server.max_body_size, server.header_timeout, server.body_timeout, server.idle_timeout)
     site = EstSite(tree, reactor, limits, _log_access, monitoring.handshakes(metrics), tree.speaks_json)
-    connections = ServerConnections(tls, monitoring.refusals(metrics, audit_refused))
+    connections = ServerConnections(tls, monitoring.refusals(metrics, audit_refused(audit)))
     lists.bind(connections)
     secured = TLSMemoryBIOFactory(connections, isClient=False, wrappedFactory=site, clock=reactor)
     limited = ConnectionLimit(secured, server.max_connections, server.max_connections_per_address)

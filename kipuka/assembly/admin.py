@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 from cryptography import x509
 from twisted.internet.threads import deferToThreadPool
@@ -12,14 +12,19 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from kipuka.access.token_file import TokenFile
-from kipuka.assembly.enrollment import Reactor
+from kipuka.assembly.audit import Reactor
 from kipuka.assembly.listener import crls
 from kipuka.config import material, model
+from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.records import Records
+from kipuka.errors import Kind, RequestError
+from kipuka.observe.audit.record import Audit, AuditEvent
+from kipuka.store.audit import Filters
+from kipuka.store.errors import StoreUnavailable
 from kipuka.tls.server import ClientCertificates, ServerMaterial
 from kipuka.web.admin.api import AdminApi
-from kipuka.web.admin.backend import AuditPages, Revocation
-from kipuka.web.admin.door import Audit, Door
+from kipuka.web.admin.backend import AuditFilters, AuditPages, Revocation
+from kipuka.web.admin.door import Door
 from kipuka.web.admin.routing import Gate
 from kipuka.web.nothing import Nothing
 
@@ -85,6 +90,39 @@ def own_material(config: model.Config, est: ServerMaterial) -> ServerMaterial:
         trust_anchors=anchors,
         crls=tuple(crl for crl in crls(config.tls) if crl.issuer in names),
     )
+
+
+class AuditRecords:
+    """The audit as the ledger's database has it: a :class:`kipuka.web.admin.backend.AuditPages`."""
+
+    events = tuple(event.value for event in AuditEvent)
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def page(
+        self, *, before: int | None, limit: int, **filters: Unpack[AuditFilters]
+    ) -> Sequence[tuple[int, Mapping[str, Any]]]:
+        """Records, newest first.
+
+        :raises RequestError: BUSY.
+        """
+        event = filters.get("event")
+        wanted = Filters(
+            events=None if event is None else [AuditEvent(event)],
+            ca_id=filters.get("ca_id"),
+            label=filters.get("label"),
+            who=filters.get("who"),
+            since=filters.get("since"),
+            until=filters.get("until"),
+        )
+        try:
+            found = await self._ledger.run(lambda: self._ledger.store.audit_page(before, limit, **wanted))
+        except StoreUnavailable as trouble:
+            raise RequestError(
+                Kind.BUSY, "The audit cannot be asked at the moment: try again later.", str(trouble)
+            ) from trouble
+        return [(entry.seq, entry.facts) for entry in found]
 
 
 class Described:

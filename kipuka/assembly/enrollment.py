@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from kipuka.assembly.audit import Reactor, trail
 from kipuka.assembly.pools import Pools
 from kipuka.assembly.revocation import Lists, issuers
 from kipuka.authority.interface import Authority
@@ -25,10 +25,10 @@ from kipuka.enrollment.reconciliation import STUCK
 from kipuka.enrollment.records import Records
 from kipuka.enrollment.registration import Registration, Times
 from kipuka.enrollment.revocation import Revocation
-from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
-from kipuka.observe import audit
-from kipuka.store.rows import Enrollment, State
+from kipuka.observe.audit.record import Record
+from kipuka.observe.audit.trail import Trail
+from kipuka.store.rows import State
 from kipuka.store.store import Store
 
 _log = Logger("kipuka.ledger")
@@ -42,14 +42,13 @@ _ROUNDS, _RESTART = 6, 60
 """Rounds of polling, and seconds in which a CA that is started anew says nothing."""
 
 
-class Reactor(IReactorCore, IReactorTime, IReactorThreads):
-    """What the ledger needs of a reactor."""
-
-
-def open_ledger(config: model.Config, reactor: Reactor, happened: Callable[[str, str], None]) -> Ledger:
-    """Make the ledger, and its tables.
+def open_ledger(
+    config: model.Config, reactor: Reactor, happened: Callable[[str, str], None], unwritten: Callable[[], None]
+) -> tuple[Ledger, Trail]:
+    """Make the ledger, its tables, and the audit, whose records are in the same database.
 
     :param happened: told the CA and the name of each event of the ledger, for the metrics.
+    :param unwritten: told of each attempt to write the audit that failed.
     :raises UnusableDatabase: the database will not do.
     :raises StoreUnavailable: it cannot be used at the moment.
     """
@@ -64,19 +63,21 @@ def open_ledger(config: model.Config, reactor: Reactor, happened: Callable[[str,
     reactor.callWhenRunning(pool.start)
     reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
 
-    def record(event: Event, row: Enrollment) -> None:
-        _audit_event(event, row)
-        happened(row.application.ca_id, event.value)
+    def write(records: Sequence[Record]) -> Deferred[None]:
+        return ledger.run(lambda: ledger.store.audit.append(records))
 
-    return Ledger(
+    audit = trail(config.audit, reactor, write, unwritten)
+    ledger = Ledger(
         lambda: Store.open(url, upgrade=False, connections=threads),
         lambda work: deferToThreadPool(reactor, pool, work),
         reactor,
         f"{socket.gethostname()} {secrets.token_hex(8)}",
-        record,
+        lambda event, row: happened(row.application.ca_id, event.value),
         timedelta(seconds=config.db.keep),
         timedelta(seconds=config.est.replay_window),
+        audit,
     )
+    return ledger, audit
 
 
 class Office:
@@ -86,6 +87,7 @@ class Office:
         self,
         config: model.Config,
         ledger: Ledger,
+        audit: Trail,
         authorities: Mapping[str, Authority],
         grouped: Pools,
         lists: Lists,
@@ -102,7 +104,7 @@ class Office:
         pollers = [self._poller(ca, self._instance(ca.id, authorities), reactor) for ca in config.ca]
         self.revocation = Revocation(ledger, issuers(authorities, grouped))
         loops: list[Loop] = [*pollers, *grouped.watches, *lists.loops]
-        self.desk = Desk(self._ledger, list(self._submitters.values()), loops, self.revocation)
+        self.desk = Desk(self._ledger, list(self._submitters.values()), loops, self.revocation, audit)
 
     def registration(self, ca_id: str, label: str | None, profile: str | None) -> Registration:
         """The registration authority of a label.
@@ -155,24 +157,3 @@ class Office:
 
 def _settle(ca: model.DogtagCa) -> int:
     return max(_SETTLE_TIMES * ca.timeout, _SETTLE_AT_LEAST)
-
-
-def _audit_event(event: Event, row: Enrollment) -> None:
-    """Record what happened to an enrollment, whether a client waits for it or not."""
-    wanted = row.application
-    audit.to_log(
-        "ledger",
-        {
-            "what": event.value,
-            "enrollment": row.id,
-            "state": row.state.value,
-            "caller": wanted.caller,
-            "operation": wanted.operation,
-            "label": wanted.label,
-            "subject": wanted.subject,
-            "ca": wanted.ca_id,
-            "request": row.request_id,
-            "serial": row.serial,
-            "reason": row.reason,
-        },
-    )

@@ -8,8 +8,7 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from kipuka.config import material, model
-from kipuka.observe import audit
-from kipuka.tls.server import ClientCertificates, RefusedCertificate, ServerMaterial
+from kipuka.tls.server import ClientCertificates, ServerMaterial
 
 Ask = Callable[[str], str]
 
@@ -38,18 +37,3 @@ def crls(tls: model.Tls) -> tuple[x509.CertificateRevocationList, ...]:
     :raises MaterialError: a file of them cannot be used.
     """
     return tuple(crl for path in tls.client_auth.crl for crl in material.crls(path))
-
-
-def audit_refused(refused: RefusedCertificate) -> None:
-    """Record a client certificate that was refused in the handshake."""
-    audit.to_log(
-        "client certificate refused",
-        {
-            "address": refused.address,
-            "reason": refused.reason,
-            "errno": refused.errno,
-            "depth": refused.depth,
-            "subject": refused.subject,
-            "serial": f"0x{refused.serial:x}",
-        },
-    )

@@ -14,7 +14,6 @@ from kipuka.authority.pool import Health, Member, Pool, Thresholds, Transition, 
 from kipuka.authority.pool.choice import Choice, InOrder, LeastConnections, RoundRobin
 from kipuka.authority.pool.member import Clone
 from kipuka.config import model
-from kipuka.observe import audit
 
 Told = Callable[[Transition], None]
 
@@ -107,18 +106,3 @@ def _choice(ha: model.Ha, group: model.HaGroup) -> Choice:
     if ha.strategy == "active-passive":
         return InOrder()
     return LeastConnections() if group.load_balancing == "least-connections" else RoundRobin()
-
-
-def audit_health(transition: Transition) -> None:
-    """Record that a CA went away or came back."""
-    trouble = transition.trouble
-    audit.to_log(
-        "ca health",
-        {
-            "ca": transition.ca_id,
-            "group": transition.group,
-            "before": transition.before.value,
-            "after": transition.after.value,
-            "reason": trouble and trouble.text,
-        },
-    )

@@ -17,7 +17,7 @@ from kipuka import __version__
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
 
-COMMANDS = ("check", "demo", "doctor", "enrollments", "token", "user")
+COMMANDS = ("audit", "check", "demo", "doctor", "enrollments", "token", "user")
 """The modules, by the word the operator types."""
 
 

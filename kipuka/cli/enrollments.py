@@ -9,17 +9,20 @@ import argparse
 import contextlib
 import os
 import pwd
+import socket
 import ssl
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kipuka.cli import CommandError
 from kipuka.config.load import ConfigFaults, load
+from kipuka.enrollment.audit import describe
 from kipuka.enrollment.states import ENDED, Event
-from kipuka.observe import audit
+from kipuka.observe.audit.record import Record
 from kipuka.store.rows import OPEN, Enrollment, State
 from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
 
@@ -129,39 +132,22 @@ def abandon(arguments: argparse.Namespace) -> int:
         if not arguments.yes and not _confirmed(row):
             raise CommandError("nothing is changed")
         # Only as it was shown: what has moved on meanwhile may need no abandoning, or another warning.
-        closed = store.move(row.id, {row.state}, State.CLOSED, datetime.now(UTC), reason=ENDED)
+        closed = store.move(row.id, {row.state}, State.CLOSED, datetime.now(UTC), audit=_abandoned, reason=ENDED)
         if closed is None:
             raise CommandError(
                 f"enrollment {row.id} has changed meanwhile and is left alone; "
                 f"look at it again: kipuka enrollments show {arguments.file} {row.id}"
             )
-    _record(row, closed)
     print(f"Enrollment {row.id} is abandoned.")
     if arguments.yes and (warning := _left_behind(row)):
         print(warning)
     return 0
 
 
-def _record(row: Enrollment, closed: Enrollment) -> None:
-    """Say in the system's log who ended what: the daemon, which may not even run, learns of it only when asked."""
-    wanted = row.application
-    audit.to_syslog(
-        "ledger",
-        {
-            "what": Event.ABANDONED.value,
-            "enrollment": row.id,
-            "state": closed.state.value,
-            "was": row.state.value,
-            "caller": wanted.caller,
-            "operation": wanted.operation,
-            "label": wanted.label,
-            "subject": wanted.subject,
-            "ca": wanted.ca_id,
-            "request": row.request_id,
-            "serial": row.serial,
-            "by": _operator(),
-        },
-    )
+def _abandoned(row: Enrollment) -> Record:
+    """What the audit says of it; the daemon, which may not even run, learns of it only when asked."""
+    by = f"by {_operator()} with kipuka enrollments abandon"
+    return replace(describe(Event.ABANDONED, row), node=socket.gethostname(), cause=by)
 
 
 def _operator() -> str:

@@ -62,6 +62,8 @@ def inspect(
         inspection.users(config.est.users)
     inspection.admin(config)
     inspection.database(config.db.url)
+    if config.audit.file is not None:
+        inspection.audit(config.audit.file)
     return tuple(inspection.faults)
 
 
@@ -196,6 +198,16 @@ class _Inspection:
             self.faults.append(Fault("db.url", f"the directory {file.parent} cannot be written; name another"))
         elif file.exists() and not (file.is_file() and os.access(file, os.R_OK | os.W_OK)):
             self.faults.append(Fault("db.url", f"{file} is not a file that can be read and written"))
+
+    def audit(self, file: Path) -> None:
+        key = "audit.file"
+        if not file.parent.is_dir():
+            self.faults.append(Fault(key, f"there is no directory {file.parent}; make it, or name another"))
+        elif file.exists():
+            if not (file.is_file() and os.access(file, os.R_OK | os.W_OK)):
+                self.faults.append(Fault(key, f"{file} is not a file that can be read and written"))
+        elif not os.access(file.parent, os.W_OK | os.X_OK):
+            self.faults.append(Fault(key, f"the directory {file.parent} cannot be written; name another"))
 
     def _load(self, key: str, reader: Callable[[Path], tuple[T, ...]], path: Path) -> tuple[T, ...]:
         """Read a file; empty when that failed, which is a fault then."""

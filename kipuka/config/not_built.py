@@ -48,7 +48,6 @@ NOT_BUILT = (
     NotBuilt("est.serverkeygen", "server-side key generation", harmless=(False,)),
     NotBuilt("est.label[].authority", "lightweight sub-CAs"),
     NotBuilt("est.label[].serverkeygen_encryption", "server-side key generation"),
-    NotBuilt("audit", "audit records outside the log"),
 )
 
 

@@ -13,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kipuka.authority.interface import EnrollmentRequest
+from kipuka.enrollment.audit import NOWHERE
+from kipuka.observe.audit.record import Origin
 from kipuka.store.rows import Application
 
 
@@ -22,10 +24,12 @@ class Applicant:
 
     :param name: for people, in the log and at the CA.
     :param identity: for the ledger: no two applicants share one, and nobody's changes with a new certificate.
+    :param origin: where the request came from, for the audit.
     """
 
     name: str
     identity: str
+    origin: Origin = NOWHERE
 
 
 def application(

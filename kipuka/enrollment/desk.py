@@ -8,10 +8,13 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
+from kipuka import __version__
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.revocation import Revocation
 from kipuka.enrollment.submission import Submitter
+from kipuka.observe.audit.record import AuditEvent, Record
+from kipuka.observe.audit.trail import Trail
 from kipuka.store.store import StoreUnavailable
 
 _log = Logger("kipuka.ledger")
@@ -28,19 +31,31 @@ class Loop(Protocol):
 
 
 class Desk:
-    """The ledger, for each CA who submits, who revokes, and what goes on by itself."""
+    """The ledger, for each CA who submits, who revokes, and what goes on by itself.
+
+    :param trail: the audit, which is written to the ledger's database.
+    """
 
     def __init__(
-        self, ledger: Ledger, submitters: Sequence[Submitter], loops: Sequence[Loop], revocation: Revocation
+        self,
+        ledger: Ledger,
+        submitters: Sequence[Submitter],
+        loops: Sequence[Loop],
+        revocation: Revocation,
+        trail: Trail | None = None,
     ) -> None:
         self._ledger = ledger
         self._submitters = submitters
         self._loops = loops
         self._revocation = revocation
+        self._trail = trail
 
     def start(self) -> None:
         """Begin to watch and to poll."""
         self._ledger.open()
+        if self._trail is not None:
+            self._trail.start()
+            self._trail.note(Record(event=AuditEvent.STARTED, reason=f"kipuka {__version__}"))
         self._ledger.start()
         for loop in self._loops:
             loop.start()
@@ -69,6 +84,9 @@ class Desk:
         await gatherResults([Deferred.fromCoroutine(each.settled()) for each in self._submitters])
         await self._revocation.settled()
         await gatherResults([Deferred.fromCoroutine(each.stop()) for each in self._loops])
+        if self._trail is not None:
+            self._trail.note(Record(event=AuditEvent.STOPPED))
+            await self._trail.close()
         await self._ledger.stop()
         for submitter in self._submitters:
             await submitter.authority.close()

@@ -16,7 +16,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from kipuka.enrollment.audit import NOWHERE, Attests, describe
 from kipuka.enrollment.states import Event, sources, target
+from kipuka.observe.audit.record import Origin
 from kipuka.store.rows import Application, Enrollment
 from kipuka.store.store import Store, StoreUnavailable
 
@@ -50,6 +52,7 @@ class Ledger:
     :param record: told every event: its name, the row after it.
     :param keep: how long closed rows are kept, and open ones of which nothing is at the CA and nobody asks again.
     :param replay: how long a row that was delivered stays open.
+    :param audit: what events are written down with; None leaves them to ``record``.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Ledger:
         record: Callable[[Event, Enrollment], None],
         keep: timedelta = timedelta(days=90),
         replay: timedelta = timedelta(minutes=10),
+        audit: Attests | None = None,
     ) -> None:
         self._open_store = open_store
         self._in_thread = in_thread
@@ -69,6 +73,7 @@ class Ledger:
         self._record = record
         self._keep = keep
         self._replay = replay
+        self._audit = audit
         self._waiters: defaultdict[int, list[tuple[Enrollment, Deferred[Enrollment | None]]]] = defaultdict(list)
         self._looked = self.now()
         self._patient = True
@@ -123,23 +128,38 @@ class Ledger:
         oldest = now - timedelta(seconds=replay_window)
         return await self.run(lambda: self._store.join(application, now, oldest))
 
-    async def happen(self, event: Event, row: Enrollment, **changes: Any) -> Enrollment | None:
-        """Let an event happen to a row.
+    async def happen(
+        self, event: Event, row: Enrollment, origin: Origin = NOWHERE, **changes: Any
+    ) -> Enrollment | None:
+        """Let an event happen to a row. The audit's record of it is part of the same transaction.
 
         :param row: as it was when the event came about: an event of one submission is none of a later one.
+        :param origin: of the request that brought it about.
         :return: the row after it, or None when its state does not take the event any more.
         :raises StoreUnavailable: the event is not written down.
         """
 
         def move() -> Enrollment | None:
             # The time is taken when it is this change's turn, or others would not find it among the latest.
-            return self._store.move(row.id, sources(event), target(event), self.now(), row, **changes)
+            return self._store.move(row.id, sources(event), target(event), self.now(), row, recorded, **changes)
 
+        audit = self._audit
+        recorded = None if audit is None else lambda moved: audit.stamped(describe(event, moved, origin))
         moved = await self.run(move)
         if moved is not None:
             self._record(event, moved)
+            if audit is not None and event is not Event.TAKEN:  # which is attested by whoever took it
+                audit.repeat(describe(event, moved, origin))
             self._tell(moved)
         return moved
+
+    async def attest(self, event: Event, row: Enrollment, origin: Origin = NOWHERE) -> None:
+        """Have the audit's record of an event that happened to a row on disk in all places where it must be.
+
+        :raises AuthorityError: it is not, so what is to follow from the event must not.
+        """
+        if self._audit is not None:
+            await self._audit.attest(describe(event, row, origin))
 
     async def annotate(self, row: Enrollment, **changes: Any) -> Enrollment | None:
         """Change facts about a row that stays in its state; None when it has moved on."""
@@ -220,6 +240,8 @@ class Ledger:
         while await self.run(lambda: self._store.retire(now, delivered_before, before)):
             pass
         while await self.run(lambda: self._store.clean(before)):
+            pass
+        while await self.run(lambda: self._store.audit.clean(before)):
             pass
 
     def _tell(self, row: Enrollment) -> None:

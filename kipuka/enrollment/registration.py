@@ -124,19 +124,19 @@ class Registration:
         wanted = application(request, caller, operation=operation, label=self._label, ca_id=self._authority.id)
         try:
             row = await self._ledger.join(wanted, self._times.replay)
-            return await self._follow(row, request)
+            return await self._follow(row, request, caller)
         except StoreUnavailable as trouble:
             raise AuthorityError(
                 Kind.UNREACHABLE, "The server cannot write requests down at the moment: try again later.", str(trouble)
             ) from trouble
 
-    async def _follow(self, row: Enrollment, request: EnrollmentRequest) -> Answered:
+    async def _follow(self, row: Enrollment, request: EnrollmentRequest, caller: Applicant) -> Answered:
         """Go with the row until there is something to tell the client."""
         fresh = False  # whether this very call saw the certificate come
         while True:
             match row.state:
                 case State.RECEIVED:
-                    row = await self._submitter.submit(row, request)
+                    row = await self._submitter.submit(row, request, caller.origin)
                     fresh = True
                 case State.SUBMITTING | State.UNKNOWN:
                     row = await self._changed(row)

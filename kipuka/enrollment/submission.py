@@ -14,9 +14,11 @@ from twisted.logger import Logger
 
 from kipuka.authority.interface import Authority, ChoosesInstance, EnrollmentRequest, Issued, Outcome, Refused
 from kipuka.enrollment.application import carries_key
+from kipuka.enrollment.audit import NOWHERE
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import Event
 from kipuka.errors import AuthorityError, Kind
+from kipuka.observe.audit.record import Origin
 from kipuka.store.rows import Enrollment, State
 from kipuka.store.store import StoreUnavailable
 
@@ -46,21 +48,22 @@ class Submitter:
         self._send_within = send_within
         self._in_hand: set[Deferred[None]] = set()
 
-    def submit(self, row: Enrollment, request: EnrollmentRequest) -> Deferred[Enrollment]:
+    def submit(self, row: Enrollment, request: EnrollmentRequest, origin: Origin = NOWHERE) -> Deferred[Enrollment]:
         """Take the row and submit the request, unless another takes it first; cancelling stops only the waiting.
 
         What certainly did not reach the CA goes to the next one of a pool at once, and to a CA that has no others a
         second time.
 
+        :param origin: of the client's request, for the audit.
         :return: the row after it.
-        :raises AuthorityError: no CA took it, and why.
+        :raises AuthorityError: no CA took it, or none was asked because the audit cannot be written, and why.
         """
         answer: Deferred[Enrollment] = Deferred(canceller=lambda _: None)
 
         async def carry() -> None:
             try:
                 with self._at_hand(row):
-                    result = await self._submit(row, request, lambda: not answer.called)
+                    result = await self._submit(row, request, origin, lambda: not answer.called)
             except Exception as error:
                 if not answer.called:
                     answer.errback(error)
@@ -104,13 +107,16 @@ class Submitter:
         """Wait until what is in hand has been answered and written down."""
         await gatherResults(list(self._in_hand))
 
-    async def _submit(self, row: Enrollment, request: EnrollmentRequest, is_wanted: Callable[[], bool]) -> Enrollment:
+    async def _submit(
+        self, row: Enrollment, request: EnrollmentRequest, origin: Origin, is_wanted: Callable[[], bool]
+    ) -> Enrollment:
         tries = _Tries(self.authority)
         while True:
             instance = tries.next()
-            taken = await self._take(row, request, instance)
+            taken = await self._take(row, request, instance, origin)
             if taken is None:
                 return await self._latest(row)
+            await self._attest(taken, origin)
             try:
                 return await self._hand_over(taken, replace(request, instance=instance))
             except _NotSent as failed:
@@ -121,11 +127,14 @@ class Submitter:
                     raise failed.trouble from None
                 tries.failed(instance, failed.trouble)
 
-    async def _take(self, row: Enrollment, request: EnrollmentRequest, instance: str) -> Enrollment | None:
+    async def _take(
+        self, row: Enrollment, request: EnrollmentRequest, instance: str, origin: Origin
+    ) -> Enrollment | None:
         """Write down where it is going to be sent, before anything is sent."""
         return await self._ledger.happen(
             Event.TAKEN,
             row,
+            origin,
             process=self._ledger.process,
             submitted=self._ledger.now(),
             reason=None,
@@ -133,6 +142,19 @@ class Submitter:
             ca_id=instance,
             profile=request.profile,
         )
+
+    async def _attest(self, taken: Enrollment, origin: Origin) -> None:
+        """Have it in the audit that it is about to be sent. Without that no CA is asked, this one or another.
+
+        :raises AuthorityError: it is not there; the row is as it was before it was taken.
+        """
+        try:
+            await self._ledger.attest(Event.TAKEN, taken, origin)
+        except Exception as trouble:
+            _log.info("enrollment {id}: {trouble}", id=taken.id, trouble=str(trouble))
+            reason = trouble.text if isinstance(trouble, AuthorityError) else None
+            await self._note(Event.NOT_SENT, taken, reason=reason)
+            raise
 
     async def _hand_over(self, taken: Enrollment, request: EnrollmentRequest) -> Enrollment:
         """Send it, and write down what came of it.

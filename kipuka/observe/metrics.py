@@ -165,7 +165,7 @@ class Metrics:
         )
         self._passwords = Counter("kipuka_password_failures", "Names and passwords that were wrong.", registry=registry)
         self._audit = Counter(
-            "kipuka_audit_write_failures", "Audit records that could not be written.", registry=registry
+            "kipuka_audit_write_failures", "Attempts to write records of the audit that failed.", registry=registry
         )
         Info("kipuka_build", "What is running.", registry=registry).info(
             {
@@ -237,7 +237,7 @@ class Metrics:
         self._passwords.inc()
 
     def audit_failed(self) -> None:
-        """An audit record could not be written."""
+        """An attempt to write records of the audit failed."""
         self._audit.inc()
 
     def exposition(self, accept: str) -> tuple[str, bytes]:

@@ -117,6 +117,27 @@ processes = Table(
     Column("seen", Instant, nullable=False),
 )
 
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", Instant, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("ca_id", Words),
+    Column("label", Words),
+    Column("caller", Words),
+    Column("line", Text, nullable=False),
+)
+Index("audit_time", audit.c.time)
+
+audit_end = Table(  # one row: who has it locked may append
+    "audit_end",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
 ca_chains = Table(
     "ca_chains",
     metadata,

@@ -7,13 +7,16 @@ that agree to well under a second.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, or_, select, update
 
+from kipuka.observe.audit.chain import Entry
+from kipuka.observe.audit.record import Record
+from kipuka.store.audit import AuditTable, Filters, append
 from kipuka.store.certificates import Certificates
 from kipuka.store.chains import Chains
 from kipuka.store.database import Database
@@ -29,7 +32,8 @@ _ROW = enrollments.c
 _LARGEST_ID = 2**63 - 1
 _AT_ONCE = 500
 _JOINS = 20
-_PAGE = 1000
+_PAGE = 1001
+"""A thousand, and one to know whether there are more."""
 
 # The statements of every request are built once: SQLAlchemy takes longer to build one than SQLite to run it.
 _BY_ID = select(enrollments).where(_ROW.id == bindparam("row_id"))
@@ -75,6 +79,7 @@ class Store:
 
     def __init__(self, database: Database, copy: Path | None = None) -> None:
         self._database = database
+        self.audit = AuditTable(database)
         self.copy = copy
         self.certificates = Certificates(database)
         self.chains = Chains(database)
@@ -139,11 +144,13 @@ class Store:
         to: State,
         now: datetime,
         of: Enrollment | None = None,
+        audit: Callable[[Enrollment], Record] | None = None,
         **changes: Unpack[Changes],
     ) -> Enrollment | None:
         """Change a row if its state is one of those expected, and return it as it is then.
 
         :param of: the row as the caller knows it: if it has been taken for another submission since, nothing changes.
+        :param audit: what the audit says of the change, given the row as it is then: the two are written as one.
         :param changes: what else becomes of the row; what is not named stays.
         :returns: None when there is no such row in such a state: somebody was faster.
         :raises ValueError: a closed row would open again.
@@ -153,7 +160,10 @@ class Store:
         if State.CLOSED in expected and to is not State.CLOSED:
             raise ValueError("a closed row stays closed")
         with self._database.write() as connection:
-            return _change(connection, id, expected, {"state": to, "updated": now, **changes}, of)
+            moved = _change(connection, id, expected, {"state": to, "updated": now, **changes}, of)
+            if moved is not None and audit is not None:
+                append(connection, [audit(moved)])
+            return moved
 
     def changed(self, since: datetime) -> list[Enrollment]:
         """The rows that changed at or after this time, in that order.
@@ -205,7 +215,7 @@ class Store:
         :param since: first asked for at or after this time.
         :param certified: only those for which there is a certificate.
         :param before: the cursor: the id of the last row of the page before this one.
-        :param limit: how many at most, 1 to 1000.
+        :param limit: how many at most, 1 to 1001.
         """
         query = select(enrollments).order_by(_ROW.id.desc()).limit(max(1, min(limit, _PAGE)))
         if states is not None:
@@ -307,6 +317,12 @@ class Store:
         alive = select(processes.c.id).where(processes.c.id == _ROW.process, processes.c.seen >= dead_before)
         query = select(enrollments).where(_ROW.state == State.SUBMITTING, ~alive.exists())
         return self._rows(query.order_by(_ROW.id))
+
+    # --- audit
+
+    def audit_page(self, before: int | None = None, limit: int = 50, **filters: Unpack[Filters]) -> list[Entry]:
+        """Records of the audit, newest first: see :meth:`kipuka.store.audit.AuditTable.page`."""
+        return self.audit.page(before, limit, **filters)
 
     def _rows(self, query: Select[Any]) -> list[Enrollment]:
         with self._database.read() as connection:

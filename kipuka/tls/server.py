@@ -61,6 +61,7 @@ class RefusedCertificate:
     :param address: the client's IP address, or "?" when the connection is already gone.
     :param errno: OpenSSL's X509_V_ERR number (10 expired, 20 unknown issuer, 23 revoked, 26 wrong purpose...).
     :param depth: 0 is the client's own certificate, 1 its issuer.
+    :param protocol: the TLS version, as OpenSSL calls it.
     """
 
     address: str
@@ -68,6 +69,7 @@ class RefusedCertificate:
     depth: int
     subject: str
     serial: int
+    protocol: str | None = None
 
     @property
     def reason(self) -> str:
@@ -202,6 +204,7 @@ class ServerConnections:
                 depth=depth,
                 subject=_subject(certificate),
                 serial=certificate.get_serial_number(),
+                protocol=connection.get_protocol_version_name(),
             )
         )
         return False

@@ -118,7 +118,7 @@ def _certification_request(call: Call) -> CertificationRequest:
 
 
 def _applicant(call: Call) -> Applicant:
-    return Applicant(call.caller.name, call.caller.identity)
+    return Applicant(call.caller.name, call.caller.identity, call.origin)
 
 
 def _names(wanted: CertificationRequest) -> Names | None:

@@ -8,7 +8,7 @@ are allows.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from kipuka.access.identity import Caller
 from kipuka.access.policy import Policy
 from kipuka.enrollment.registration import Registration
 from kipuka.errors import Kind, KipukaError, RequestError
+from kipuka.observe.audit.record import Audit, AuditEvent, Origin, Record
 from kipuka.web import session
 from kipuka.web.answers import Answer, prepare, text
 from kipuka.web.authentication import Passwords, basic_credentials, wants_bare_challenge
@@ -31,8 +32,6 @@ from kipuka.web.errors import refusal
 
 _log = Logger("kipuka.est")
 _ROOT = "/.well-known/est"
-
-Audit = Callable[[str, Mapping[str, object]], None]
 
 
 Began = Callable[[str, str | None], Callable[[str], None]]
@@ -70,12 +69,14 @@ class Label:
 class Call:
     """One request on its way through an operation.
 
-    :param facts: what the audit record of this call will say; operations add to it.
+    :param origin: where it came from.
+    :param facts: what else the audit record of this call will say, by its fields; operations add to it.
     """
 
     request: Request
     label: Label
     caller: Caller
+    origin: Origin = field(default_factory=Origin)
     facts: dict[str, object] = field(default_factory=dict)
 
     def body(self) -> bytes:
@@ -152,38 +153,40 @@ class Gate:
         perform: Callable[[Call], Awaitable[Answer]],
         operation: str,
     ) -> Answer:
-        facts: dict[str, object] = {
-            "operation": operation,
-            "label": name,
-            "address": session.client_address(request),
-            "reference": session.reference(request),
-        }
+        origin, reference = session.origin(request), session.reference(request)
+        facts: dict[str, object] = {**asdict(origin), "operation": operation, "label": name}
+        checks_password = False
         error: KipukaError
         try:
             label = self._labels.get(name)
             if label is None:
                 raise RequestError(Kind.NOT_FOUND, "There is no such label here: check the address.")  # noqa: TRY301
-            caller = Caller(session.client_certificate(request), None, str(facts["address"]))
+            caller = Caller(session.client_certificate(request), None, str(origin.address))
             if access is Access.ADMITTED:
+                checks_password = True
                 caller = await self._authenticate(request, label.policy, caller)
+                checks_password = False
                 facts["caller"] = caller.name
                 label.policy.admit(caller)
-            answer = await perform(Call(request, label, caller, facts))
+            answer = await perform(Call(request, label, caller, origin, facts))
         except KipukaError as known:
             error = known
         except CancelledError:
-            self._audit("client gone", facts)
+            self._audit(Record.of(AuditEvent.CLIENT_GONE, facts))
             raise
         except Exception:
-            _log.failure("request {reference} failed", reference=facts["reference"])
+            _log.failure("request {reference} failed", reference=reference)
             error = RequestError(Kind.INTERNAL, "Something went wrong in kipuka: tell its administrator.")
         else:
             if access is Access.ADMITTED:
-                self._audit("enrollment", facts)
+                self._audit(Record.of(AuditEvent.ENROLLMENT, facts))
             return answer
-        self._audit("refusal", facts | {"kind": error.kind.value, "text": error.text, "cause": error.cause or None})
+        wrong_password = checks_password and error.kind is Kind.UNAUTHENTICATED
+        event = AuditEvent.PASSWORD_REFUSED if wrong_password else AuditEvent.REFUSAL
+        why = {"outcome": "refused", "kind": error.kind.value, "reason": error.text, "cause": error.cause}
+        self._audit(Record.of(event, facts | why))
         bare = wants_bare_challenge(request)
-        answer = refusal(error, self._retry_after, str(facts["reference"]), bare_challenge=bare)
+        answer = refusal(error, self._retry_after, reference, bare_challenge=bare)
         return replace(answer, written=error.written)
 
     async def _authenticate(self, request: Request, policy: Policy, caller: Caller) -> Caller:

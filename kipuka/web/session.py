@@ -6,7 +6,10 @@ from cryptography import x509
 from OpenSSL import SSL
 from twisted.web.http import Request
 
+from kipuka.access.identity import subject_text
+from kipuka.errors import RequestError
 from kipuka.est.channel_binding import TlsBinding
+from kipuka.observe.audit.record import Origin
 
 _EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
 _EXPORTER_BYTES = 32
@@ -37,6 +40,29 @@ def client_address(request: Request) -> str:
 def reference(request: Request) -> str:
     """What the request is called in the log, in the audit, and towards its client."""
     return str(getattr(request, "reference", ""))
+
+
+def origin(request: Request) -> Origin:
+    """Where a request came from, for the audit."""
+    connection = _connection(request)
+    if connection is None:
+        return Origin(reference=reference(request), address=client_address(request))
+    certificate = client_certificate(request)
+    return Origin(
+        reference=reference(request),
+        address=client_address(request),
+        tls=connection.get_protocol_version_name(),
+        cipher=connection.get_cipher_name(),
+        certificate=None if certificate is None else _subject(certificate),
+        certificate_serial=None if certificate is None else f"0x{certificate.serial_number:x}",
+    )
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    try:
+        return subject_text(certificate)
+    except RequestError as error:
+        return f"unreadable ({error.cause})"
 
 
 def binding(request: Request) -> TlsBinding:

@@ -95,7 +95,7 @@ class Site:
 
     def happened(self, event: str, number: int = 1, seconds: float = 10) -> None:
         """Wait until the audit says that an event happened so many times: "deferred", "granted", "client gone", ..."""
-        self.logged(f'"(what|event)": "{event}"', number, seconds)
+        self.logged(f'"event": "(enrollment )?{event}"', number, seconds)
 
     def logged(self, pattern: str, number: int = 1, seconds: float = 10) -> None:
         """Wait until the daemon's log matches so many times."""

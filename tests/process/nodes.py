@@ -8,6 +8,8 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from kipuka.observe.audit.chain import Walk
+from kipuka.store.store import Store
 from tests.process.ledger_site import Site, until
 from tests.support.daemon import Daemon, free_port
 from tests.support.dogtag_server import DogtagServer
@@ -41,7 +43,7 @@ class Node:
 
     def did(self, event: str) -> int:
         """How often this node made an event happen."""
-        return self.daemon.log_text().count(f'"what": "{event}"')
+        return self.daemon.log_text().count(f'"event": "enrollment {event}"')
 
     def kill(self) -> None:
         """kill -9."""
@@ -62,8 +64,16 @@ class Nodes:
     def __init__(self, site: Site, url: str, folder: Path) -> None:
         self.site = site
         self.dogtag = site.dogtag
+        self.url = url
         text = site.config.read_text()
         self.both = tuple(Node(text, site.port, folder / f"node-{number}.toml", url) for number in (1, 2))
+
+    def audited(self) -> int:
+        """How many records the audit has in the database; they are one chain, whoever wrote them."""
+        walk = Walk()
+        with contextlib.closing(Store.open(self.url, upgrade=False)) as store:
+            assert list(store.audit.check(walk)) == []
+        return walk.count
 
     def which(self, event: str) -> tuple[Node, Node]:
         """The node that made the event happen, and the other; wait until one has."""

@@ -83,6 +83,7 @@ def test_the_same_request_at_both_at_the_same_instant_is_submitted_once(
             assert {answer.certificate for answer in answers} == {answers[0].certificate}
             assert pair.dogtag.calls()[SUBMIT] == number
         assert all(node.did("taken") for node in pair.both)  # or it was no race
+        assert pair.audited() >= 2 * TURNS
 
 
 def test_when_the_poller_is_killed_the_other_takes_over(tmp_path: Path, cluster: postgres.Cluster) -> None:

@@ -7,7 +7,7 @@ import base64
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -24,6 +24,7 @@ from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
+from kipuka.observe.audit.record import Record
 from kipuka.store.rows import Enrollment
 from kipuka.store.store import Store
 from kipuka.web.authentication import Passwords
@@ -147,8 +148,8 @@ class World:
         """A client certificate of the main CA."""
         return self.main.issuer.client(subject)
 
-    def _audit(self, event: str, facts: Mapping[str, object]) -> None:
-        self.audited.append((event, dict(facts)))
+    def _audit(self, record: Record) -> None:
+        self.audited.append((record.event.value, asdict(record)))
 
     def _began(self, operation: str, label: str | None) -> Callable[[str], None]:
         return lambda outcome: self.counted.append((operation, label, outcome))

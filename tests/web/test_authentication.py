@@ -218,6 +218,22 @@ def test_a_client_that_goes_away_during_the_check_of_its_password_gets_no_certif
     assert world.audited[-1][0] == "client gone"
 
 
+def test_a_wrong_password_is_an_event_of_its_own(world: World) -> None:
+    for authorization in (basic(password="wrong"), "Basic !!!"):
+        assert world.client().post(f"{EST}/simpleenroll", CSR, authorization=authorization).status == 401
+        event, facts = world.audited[-1]
+        assert (event, facts["kind"], facts["caller"]) == ("password refused", "unauthenticated", None)
+        assert "alice" not in str(facts)
+
+
+def test_the_audit_has_the_tls_facts(world: World) -> None:
+    certificate = world.device().certificate
+    assert world.client(certificate).post(f"{EST}/simpleenroll", b"%").status == 400
+    facts = world.audited[-1][1]
+    assert (facts["tls"], facts["cipher"]) == ("TLSv1.3", "TLS_AES_256_GCM_SHA384")
+    assert (facts["certificate"], facts["certificate_serial"]) == ("CN=device-1", f"0x{certificate.serial_number:x}")
+
+
 def test_auth_16_identities_in_headers_are_not_believed(world: World) -> None:
     pem = pki.pem(world.device().certificate).decode().replace("\n", "")
     fields = {

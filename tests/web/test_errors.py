@@ -174,7 +174,7 @@ def test_err_05_the_reference_is_in_the_audit_too(world: World) -> None:
 
 
 def test_an_audit_that_fails_is_500_and_no_client_waits_for_ever(world: World, failures: list[Failure]) -> None:
-    def broken(event: str, facts: object) -> None:
+    def broken(record: object) -> None:
         raise OSError("disk full")
 
     world.operations.gate._audit = broken

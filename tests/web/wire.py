@@ -72,6 +72,9 @@ class Session(SSL.Connection):
     def get_protocol_version_name(self) -> str:
         return self._values[1]
 
+    def get_cipher_name(self) -> str:
+        return "TLS_AES_256_GCM_SHA384"
+
     def get_peer_finished(self) -> bytes | None:
         return self._values[2]
 

@@ -24,7 +24,7 @@ from kipuka.config.model.fields import (
     SecretReference,
     Section,
     Size,
-    Text,
+    Syslog,
 )
 from kipuka.config.model.listen import ListenAddress, SystemdSocket, TcpAddress
 
@@ -134,7 +134,7 @@ class Audit(Section):
     """``[audit]``: where audit records go besides the store."""
 
     file: FilePath | None = None
-    syslog: Text | None = None
+    syslog: Syslog | None = None
 
 
 _LEFT_OUT: Any = {}

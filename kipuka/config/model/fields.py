@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo
 
-from kipuka.config.model import listen
+from kipuka.config.model import listen, syslog
 from kipuka.config.secret import HOW_TO_NAME, Secret
 
 T = TypeVar("T")
@@ -134,6 +134,12 @@ def _listen(value: object) -> listen.ListenAddress:
     return listen.parse(text_of(value, 'an address like "0.0.0.0:8443"'))
 
 
+def _syslog(value: object) -> syslog.SyslogAddress:
+    if isinstance(value, syslog.SyslogAddress):
+        return value
+    return syslog.parse(text_of(value, syslog.EXPECTED))
+
+
 def _base_url(value: object) -> str:
     """Check the address of a server: https, a host, perhaps a port, and nothing else."""
     text = text_of(value, 'an address like "https://ca.example.com:8443"')
@@ -178,6 +184,7 @@ def _database_url(value: object, info: ValidationInfo) -> str:
 FilePath = Annotated[Path, PlainValidator(_path)]
 """Absolute; a relative one is relative to the configuration file."""
 SecretReference = Annotated[Secret, PlainValidator(_secret)]
+Syslog = Annotated[syslog.SyslogAddress, PlainValidator(_syslog)]
 Listen = Annotated[listen.ListenAddress, PlainValidator(_listen)]
 DatabaseUrl = Annotated[str, PlainValidator(_database_url)]
 """``sqlite:///`` and an absolute path, or ``postgresql://...`` for libpq. May hold a password."""

@@ -10,6 +10,7 @@ from twisted.web.resource import IResource
 from kipuka.access.tokens import Scope
 from kipuka.enrollment.records import Enrollment, Records, State
 from kipuka.errors import Kind, RequestError
+from kipuka.observe.audit.record import AuditEvent
 from kipuka.web import json_answers
 from kipuka.web.admin import fields, parameters, views
 from kipuka.web.admin.backend import AuditPages, Authorities, Revocation
@@ -98,7 +99,7 @@ class AdminApi:
             "Enrollment",
             within=(fields.ID,),
             errors=(404, 409),
-            event="admin action",
+            event=AuditEvent.ADMIN,
         )
     )
     async def abandon(self, call: Call, number: int) -> Answer:
@@ -206,7 +207,7 @@ class AdminApi:
             "Revocation",
             body=fields.REVOCATION,
             errors=(404, 409, 413, 415, 501, 502, 504),
-            event="revocation",
+            event=AuditEvent.REVOCATION,
         )
     )
     async def revoke(self, call: Call) -> Answer:

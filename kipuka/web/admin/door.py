@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -19,7 +19,6 @@ from kipuka.errors import Kind, RequestError
 from kipuka.web import session
 
 InThread = Callable[[Callable[[], Any]], Deferred[Any]]
-Audit = Callable[[str, Mapping[str, object]], None]
 
 
 class TokenFile(Protocol):

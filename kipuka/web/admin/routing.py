@@ -7,9 +7,8 @@ learns nothing else.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, cast
 
@@ -23,9 +22,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from kipuka.access.tokens import Scope
 from kipuka.errors import Kind, KipukaError, RequestError
+from kipuka.observe.audit.record import Audit, AuditEvent, Record
 from kipuka.web import json_answers, session
 from kipuka.web.admin import parameters
-from kipuka.web.admin.door import Administrator, Audit, Door, TooManyFailuresError, bearer_token
+from kipuka.web.admin.door import Administrator, Door, TooManyFailuresError, bearer_token
 from kipuka.web.admin.parameters import Parameter, Schema
 from kipuka.web.answers import Answer, prepare
 from kipuka.web.errors import REALM, is_for_later, status_of
@@ -67,7 +67,7 @@ class Route:
     query: tuple[Parameter, ...] = ()
     body: Schema | None = None
     errors: tuple[int, ...] = ()
-    event: str | None = None
+    event: AuditEvent | None = None
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Call:
 
     :param by: who asks; empty for an operation that anybody may call.
     :param query: the values of the query's parameters.
-    :param facts: what the audit will say of it, if it changes anything; operations add to it.
+    :param facts: what the audit will say of it, by its fields, if it changes anything; operations add to it.
     """
 
     request: Request
@@ -142,20 +142,20 @@ class Gate:
         return await self._door.admit(request, scope)
 
     def refused(self, request: Request, error: KipukaError, facts: Mapping[str, object]) -> Answer:
-        """The answer for an error, which is audited when it is about who is calling."""
-        reference = secrets.token_hex(4)
+        """The answer for an error, which is audited when it is about who is calling.
+
+        :param facts: what the audit says of it, by its fields: see :func:`facts_of`.
+        """
+        reference = session.reference(request)
         if error.kind in _ABOUT_THE_CALLER and isinstance(error, RequestError):
-            told = {"kind": error.kind.value, "reason": error.text, "cause": error.cause or None}
-            self._audit("admin refusal", {**facts, **told, "reference": reference})
+            told = {"outcome": "refused", **_why(error)}
+            self._audit(Record.of(AuditEvent.ADMIN_REFUSED, {**facts, **told}))
         elif status_of(error.kind) >= _SERVER_ERRORS:
             _log.warn("request {reference}: {error}", reference=reference, error=str(error))
         return refusal(error, self._retry_after, reference, showed_token=bearer_token(request) is not None)
 
     async def _answer(self, request: Request, route: Route, perform: Operation, within: Mapping[str, str]) -> Answer:
-        facts: dict[str, object] = {
-            "operation": f"{route.method} {route.path}",
-            "address": session.client_address(request),
-        }
+        facts = facts_of(request, f"{route.method} {route.path}")
         error: KipukaError
         try:
             by = ""
@@ -174,11 +174,10 @@ class Gate:
             error = RequestError(Kind.INTERNAL, "Something went wrong in kipuka: tell its administrator.")
         else:
             if route.event is not None:
-                self._audit(route.event, {"outcome": "done", **facts})
+                self._audit(Record.of(route.event, {"outcome": "done", **facts}))
             return answer
         if route.event is not None and "caller" in facts and error.kind not in _ABOUT_THE_CALLER:
-            told = {"kind": error.kind.value, "reason": error.text, "cause": error.cause or None}
-            self._audit(route.event, {**facts, "outcome": "failed", **told})
+            self._audit(Record.of(route.event, {**facts, "outcome": "failed", **_why(error)}))
         return self.refused(request, error, facts)
 
 
@@ -211,6 +210,11 @@ class Routes:
             return perform
 
         return decorate
+
+
+def facts_of(request: Request, operation: str) -> dict[str, object]:
+    """What the audit says of every call, by its fields."""
+    return {**asdict(session.origin(request)), "operation": operation}
 
 
 def refusal(error: KipukaError, retry_after: int, reference: str = "", *, showed_token: bool = False) -> Answer:
@@ -249,6 +253,11 @@ def json_errors(app: Klein) -> None:
     def nothing_here(self: Any, request: IRequest, failure: Failure) -> bytes:  # noqa: ARG001 - Klein's
         sentence = "There is nothing here: GET /admin/openapi.json describes what there is."
         return prepare(cast("Request", request), json_answers.error(404, json_answers.code_of(404), sentence))
+
+
+def _why(error: KipukaError) -> dict[str, object]:
+    """The same of what went wrong."""
+    return {"kind": error.kind.value, "reason": error.text, "cause": error.cause}
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

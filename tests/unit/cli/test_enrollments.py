@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import re
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from kipuka import cli
 from kipuka.cli.enrollments import ADVICE, MEANING
+from kipuka.enrollment.states import ENDED
 from kipuka.store.rows import OPEN, Application, Enrollment, State
 from kipuka.store.store import Changes, Store
 from tests.support import pki, postgres
@@ -52,14 +52,6 @@ def store(config: Path) -> Iterator[Store]:
     store = Store.open(f"sqlite:///{config.parent}/kipuka.db")
     yield store
     store.close()
-
-
-@pytest.fixture(autouse=True)
-def syslog(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is said to the system's log, instead of saying it."""
-    said: list[str] = []
-    monkeypatch.setattr("syslog.syslog", lambda priority, text: said.append(text))
-    return said
 
 
 @pytest.fixture
@@ -219,36 +211,37 @@ def test_abandon_asks(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch, a
 
 
 @pytest.mark.parametrize(("sudo", "by"), [(None, "{}"), ("alice", "{} (sudo by alice)")])
-def test_the_systems_log_says_who_abandoned_what(
-    store: Store, run: Run, syslog: list[str], monkeypatch: pytest.MonkeyPatch, sudo: str | None, by: str
+def test_the_audit_says_who_abandoned_what(
+    store: Store, run: Run, monkeypatch: pytest.MonkeyPatch, sudo: str | None, by: str
 ) -> None:
     monkeypatch.delenv("SUDO_USER", raising=False)
     if sudo is not None:
         monkeypatch.setenv("SUDO_USER", sudo)
     row = add(store, State.PENDING, request_id="12", subject='CN=one\n{"event": "forged"}')
     run("abandon", row.id, "--yes")
-    (line,) = syslog
-    assert "\n" not in line
-    assert json.loads(line) == {
-        "event": "ledger",
-        "what": "abandoned",
-        "enrollment": row.id,
-        "state": "closed",
-        "was": "pending",
+    (entry,) = store.audit_page()
+    name = by.format(pwd.getpwuid(os.getuid()).pw_name)
+    said = {key: value for key, value in entry.facts.items() if key not in ("time", "node", "hash", "previous")}
+    assert said == {
+        "seq": 1,
+        "event": "enrollment abandoned",
         "caller": "user:alice",
         "operation": "simpleenroll",
         "label": "printers",
-        "subject": row.application.subject,
         "ca": "dogtag",
+        "subject": row.application.subject,
+        "enrollment": row.id,
         "request": "12",
-        "by": by.format(pwd.getpwuid(os.getuid()).pw_name),
+        "outcome": "closed",
+        "reason": ENDED,
+        "cause": f"by {name} with kipuka enrollments abandon",
     }
 
 
-def test_nothing_is_said_of_what_was_not_abandoned(store: Store, run: Run, syslog: list[str]) -> None:
+def test_nothing_is_said_of_what_was_not_abandoned(store: Store, run: Run) -> None:
     row = add(store, State.CLOSED)
     assert run("abandon", row.id, "--yes")[0] == 1
-    assert syslog == []
+    assert store.audit_page() == []
 
 
 def test_abandon_without_a_terminal(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

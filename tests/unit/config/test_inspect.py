@@ -319,6 +319,21 @@ def test_database_in_a_directory_of_others(site: Site, monkeypatch: pytest.Monke
     assert site.faults() == [f"db.url: the directory {site.folder} cannot be written; name another"]
 
 
+def test_audit_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = CONFIG + '[audit]\nfile = "audit.json"\n'
+    file = site.folder / "audit.json"
+    assert site.faults(config) == []
+    assert not file.exists()
+    file.mkdir()
+    assert site.faults(config) == [f"audit.file: {file} is not a file that can be read and written"]
+    assert site.faults(config.replace("audit.json", "no/audit.json")) == [
+        f"audit.file: there is no directory {site.folder / 'no'}; make it, or name another"
+    ]
+    file.rmdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != site.folder)  # root may write everywhere
+    assert f"audit.file: the directory {site.folder} cannot be written; name another" in site.faults(config)
+
+
 def test_postgresql_needs_its_driver(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     postgresql = CONFIG + '[db]\nurl = "postgresql://kipuka@db.example.com/kipuka"\n'
     assert site.faults(postgresql) == []

@@ -8,6 +8,7 @@ import pytest
 
 from kipuka.config.load import ConfigFaults, load, parse
 from kipuka.config.model import DogtagCa, FileCa, SystemdSocket, TcpAddress
+from kipuka.config.model.syslog import SyslogAddress
 from kipuka.config.secret import Secret
 from tests.unit.config.texts import DOGTAG_CA, FILE_CA, HERE, MINIMAL, TLS, USERS, faults
 
@@ -65,6 +66,28 @@ def test_label_has_the_documented_defaults() -> None:
 )
 def test_listen(written: str, meant: object) -> None:
     assert parse(f"[server]\nlisten = {written}\n" + MINIMAL, HERE).server.listen == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("local", SyslogAddress("local")),
+        ("udp:loghost:514", SyslogAddress("udp", "loghost", 514)),
+        ("tcp:[::1]:6514", SyslogAddress("tcp", "::1", 6514)),
+    ],
+)
+def test_syslog(written: str, meant: SyslogAddress) -> None:
+    syslog = parse(f'{MINIMAL}[audit]\nsyslog = "{written}"\n', HERE).audit.syslog
+    assert syslog == meant
+    assert str(syslog) == written
+
+
+@pytest.mark.parametrize(
+    "written", ["/dev/log", "local:514", "udp:loghost", "udp:loghost:0", "tcp:systemd:x", "udp::514"]
+)
+def test_syslog_refused(written: str) -> None:
+    (fault,) = faults(f'{MINIMAL}[audit]\nsyslog = "{written}"\n')
+    assert fault.startswith("audit.syslog")
 
 
 @pytest.mark.parametrize(

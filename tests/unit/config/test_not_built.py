@@ -31,7 +31,6 @@ LABEL = MINIMAL + label("{}")
         (EST, "[est.cmc]", "est.cmc"),
         (LABEL, 'serverkeygen_encryption = "any"', "est.label[0].serverkeygen_encryption"),
         (LABEL, 'authority = "x"', "est.label[0].authority"),
-        (EST, '[audit]\nfile = "x"', "audit"),
     ],
 )
 def test_refused(template: str, written: str, path: str) -> None:

@@ -1,0 +1,187 @@
+"""A chain of audit records in a file: JSON lines, on disk when :meth:`AuditFile.append` returns.
+
+The file may be moved away at any time (logrotate): the next record begins a new one, and names the last of the old one.
+It may also be shared by processes of one machine: who writes holds a lock, and goes on from what another has written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kipuka.observe.audit.chain import BEGINNING, Broken, Link, read, seal
+from kipuka.observe.audit.record import LARGEST, Record
+
+_LONGEST = 8 * LARGEST
+"""Bytes in which the last line of a file is looked for."""
+_PATIENCE, _PAUSE = 5.0, 0.01
+"""Seconds that another process may take to write, and between two looks whether it has."""
+_PACKED = {".gz", ".xz", ".bz2", ".zst"}
+
+
+class AuditUnavailable(Exception):  # noqa: N818 - a state of affairs, as its users say it
+    """The audit cannot be written at the moment. The text is for the log and the operator."""
+
+
+class AuditFile:
+    """Appends to one file. Blocking; one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        self._size = 0
+        self._last: Link | None = None  # what this process wrote last, whatever became of the file since
+
+    def append(self, records: Sequence[Record]) -> list[str]:
+        """Write records and wait until they are on disk; all of them, or none.
+
+        :return: the lines, without their ends.
+        :raises AuditUnavailable: nothing was written.
+        """
+        try:
+            descriptor = self._opened()
+            with _locked(descriptor):
+                last = self._end(descriptor)
+                lines = []
+                for record in records:
+                    line, last = seal(record, last)
+                    lines.append(line)
+                self._write(descriptor, "".join(f"{line}\n" for line in lines).encode("ascii"))
+        except OSError as error:
+            self.close()
+            raise AuditUnavailable(f"{self.path} cannot be written: {error.strerror or error}") from error
+        except Broken as broken:
+            self.close()
+            raise AuditUnavailable(
+                f"the last line of {self.path} {broken}: keep the file elsewhere, and a new one is begun"
+            ) from broken
+        self._last = last
+        return lines
+
+    def close(self) -> None:
+        """Close the file; the next record opens it again."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
+
+    def _opened(self) -> int:
+        """The file of this name, which need not be the one that had it a moment ago."""
+        if self._descriptor is not None:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(self.path.stat(), os.fstat(self._descriptor)):
+                    return self._descriptor
+            self.close()
+        # Not blocking: what is no file should fail, and not hang.
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            self._descriptor = os.open(self.path, flags)
+        except FileNotFoundError:
+            self._descriptor = os.open(self.path, flags | os.O_CREAT, 0o600)
+            _sync(self.path.parent)
+        self._size = -1  # to be looked at
+        return self._descriptor
+
+    def _end(self, descriptor: int) -> Link:
+        """What the next record goes on from.
+
+        A file that was cut short behind our back does not lead us back with it: the gap is there for who verifies.
+        """
+        status = os.fstat(descriptor)
+        if self._last is not None and status.st_size == self._size:
+            return self._last
+        if stat.S_ISREG(status.st_mode):
+            _drop_torn_line(descriptor, status.st_size)
+        self._size = os.fstat(descriptor).st_size
+        found = _last_of(descriptor, self._size)
+        if found is None and self._last is None:
+            found = self._rotated()
+        return max(filter(None, (found, self._last)), key=lambda link: link.seq, default=BEGINNING)
+
+    def _rotated(self) -> Link | None:
+        """The end of the file that had this name before, if it was moved away while no process ran."""
+        files = [
+            each
+            for each in self.path.parent.glob(f"{_quoted(self.path.name)}[.-]*")
+            if each.suffix not in _PACKED and each.is_file()
+        ]
+        for file in sorted(files, key=lambda each: each.stat().st_mtime, reverse=True):
+            try:
+                with file.open("rb") as opened:
+                    link = _last_of(opened.fileno(), file.stat().st_size)
+            except Broken as broken:
+                return broken.link
+            except OSError:
+                continue
+            if link is not None:
+                return link
+        return None
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        before = os.fstat(descriptor).st_size
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):  # no half of a record stays; if that fails, the next to open sees to it
+                os.ftruncate(descriptor, before)
+            raise
+        self._size = before + len(data)
+
+
+@contextlib.contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise OSError(f"another process has kept it locked for {_PATIENCE:.0f} seconds") from None
+            time.sleep(_PAUSE)
+        else:
+            break
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _drop_torn_line(descriptor: int, size: int) -> None:
+    """Cut off what has no end of line: a machine went down while it was written, and nobody was told that it was."""
+    tail = os.pread(descriptor, _LONGEST, max(0, size - _LONGEST))
+    torn = len(tail) - (tail.rfind(b"\n") + 1)
+    if torn == _LONGEST:
+        raise Broken("is longer than any record")
+    if torn:
+        os.ftruncate(descriptor, size - torn)
+
+
+def _last_of(descriptor: int, size: int) -> Link | None:
+    """The last record's link; None when there is no record.
+
+    :raises Broken: it is none, or was changed.
+    """
+    tail = os.pread(descriptor, _LONGEST, max(0, size - _LONGEST)) if size else b""
+    lines = tail[: tail.rfind(b"\n") + 1].splitlines()
+    return read(lines[-1].decode("ascii", "replace")).link if lines else None
+
+
+def _quoted(name: str) -> str:
+    """The name as a pattern that matches nothing else."""
+    return "".join(f"[{mark}]" if mark in "*?[" else mark for mark in name)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,107 @@
+"""What the audit has of an enrollment, and that without it no CA is asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.internet.defer import Deferred, fail, succeed
+
+from kipuka.authority.interface import Pending
+from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.registration import Registration
+from kipuka.enrollment.states import Event
+from kipuka.enrollment.submission import Submitter
+from kipuka.errors import AuthorityError, Kind
+from kipuka.observe.audit.chain import Walk
+from kipuka.observe.audit.record import Origin, Record
+from kipuka.store.rows import State
+from tests.unit.enrollment.office import ALICE, TIMES, Node, csr
+from tests.unit.enrollment.test_registration import Case as Base
+
+UNAVAILABLE = AuthorityError(Kind.UNREACHABLE, "The server cannot write its audit at the moment: try again later.")
+
+
+class FakeTrail:
+    """Writes down what it is told, unless it cannot."""
+
+    def __init__(self) -> None:
+        self.repeated: list[Record] = []
+        self.attested: list[Record] = []
+        self.answer: Deferred[None] | None = None
+
+    def stamped(self, record: Record) -> Record:
+        return replace(record, node="ra1")
+
+    def repeat(self, record: Record) -> None:
+        self.repeated.append(record)
+
+    async def attest(self, record: Record) -> None:
+        await (self.answer or succeed(None))
+        self.attested.append(record)
+
+
+class Audited(Base):
+    def new_node(self, name: str) -> Node:
+        node = super().new_node(name)
+        self.trail = FakeTrail()
+        node.ledger = Ledger(lambda: node.store, node._run, self.clock, name, node._record, audit=self.trail)
+        node.ledger.open()
+        node.submitter = Submitter(self.ca, node.ledger)
+        node.registration = Registration(node.submitter, node.ledger, TIMES, label="lab", profile="p")
+        return node
+
+    def stored(self) -> list[dict[str, object]]:
+        assert list(self.node.store.audit.check(Walk())) == []
+        return [entry.facts for entry in reversed(self.node.store.audit_page())]
+
+    def test_every_event_is_recorded_once_in_each_place(self) -> None:
+        self.ca.script = [Pending("4711")]
+        request, origin = csr(), Origin(reference="05fe2e9a", address="192.0.2.7", tls="TLSv1.3", cipher="X")
+        answer = self.node.ask(request, replace(ALICE, origin=origin))
+        stored = self.stored()
+        assert [facts["event"] for facts in stored] == ["enrollment taken", "enrollment deferred"]
+        assert stored[0]["address"] == "192.0.2.7"
+        assert stored[0]["reference"] == "05fe2e9a"
+        assert stored[0]["outcome"] == "submitting"
+        assert (stored[1]["request"], stored[1]["caller"], stored[1]["label"]) == ("4711", "user:alice", "lab")
+        assert "address" not in stored[1]
+        assert {facts["node"] for facts in stored} == {"ra1"}
+        assert [record.event.value for record in self.trail.attested] == ["enrollment taken"]
+        assert [record.event.value for record in self.trail.repeated] == ["enrollment deferred"]
+        # The same event has the same time everywhere.
+        elsewhere = [*self.trail.attested, *self.trail.repeated]
+        assert [record.values()["time"] for record in elsewhere] == [facts["time"] for facts in stored]
+        answer.addErrback(lambda _: None)
+        self.node.ledger.let_go()
+
+    def test_the_ca_is_asked_when_the_record_is_on_disk(self) -> None:
+        self.trail.answer = writing = Deferred()
+        answer = self.node.ask(csr())
+        assert self.ca.asked == []
+        assert self.node.states() == [State.SUBMITTING]
+        writing.callback(None)
+        assert self.successResultOf(answer).certificate is not None
+        assert len(self.ca.asked) == 1
+
+    def test_no_ca_is_asked_what_cannot_be_recorded(self) -> None:
+        request = csr()
+        self.trail.answer = fail(UNAVAILABLE)
+        error = self.failureResultOf(self.node.ask(request), AuthorityError)
+        assert error.value.text == UNAVAILABLE.text
+        assert self.ca.asked == []
+        assert self.node.states() == [State.RECEIVED]
+        assert [event for event, _ in self.node.events] == [Event.TAKEN, Event.NOT_SENT] * 2
+        assert self.trail.attested == []
+        self.trail.answer = None
+        assert self.successResultOf(self.node.ask(request)).certificate is not None
+        assert len(self.ca.asked) == 1
+
+    def test_no_record_of_the_database_no_request(self) -> None:
+        self.node.store._database.write = self.broken  # type: ignore[method-assign]
+        self.kind_of(self.node.ask(csr()))
+        assert self.ca.asked == []
+
+    def broken(self) -> object:
+        from kipuka.store.store import StoreUnavailable
+
+        raise StoreUnavailable("full")
