@@ -15,7 +15,7 @@ from typing import Protocol
 from OpenSSL import SSL
 
 from tests.support import pki
-from tests.web.wire import Answer, message, parse
+from tests.web.wire import PLAIN, Answer, message, parse
 
 HOST = "127.0.0.1"
 TIMEOUT = 20
@@ -27,7 +27,12 @@ class Stream(Protocol):
 
 
 class Connection:
-    """HTTP on an open stream."""
+    """HTTP on an open stream.
+
+    :ivar errors: the media type of errors: EST's, unless a test asks for something else.
+    """
+
+    errors = PLAIN
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -47,7 +52,7 @@ class Connection:
                 size += int(line.partition(": ")[2])
         while len(self._unread) < size:
             self._more()
-        (answer,) = parse(self._unread[:size], method)
+        (answer,) = parse(self._unread[:size], method, errors=self.errors)
         self._unread = self._unread[size:]
         return answer
 

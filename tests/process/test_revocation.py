@@ -17,11 +17,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from kipuka.access.tokens import Scope, Token, hash_token, new_token, with_token
-from tests.process.client import Connection
+from kipuka.web.json_answers import MEDIA_TYPE
+from tests.process.client import Connection, Tls
 from tests.process.conftest import check_log
 from tests.process.sites import ALICE, Site
 from tests.support import pki
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, free_port
 from tests.web.fakes import basic, body
 from tests.web.wire import EST, Answer
 
@@ -29,14 +30,16 @@ from tests.web.wire import EST, Answer
 class Running:
     """The daemon, and how an administrator has it revoke."""
 
-    def __init__(self, site: Site, token: str) -> None:
-        self._site = site
+    def __init__(self, site: Site, token: str, port: int, daemon: Daemon) -> None:
+        self._admin = Tls(port, site.folder / "tls-root.pem")
         self._token = token
+        self.daemon = daemon
 
     def revoke(self, serial: int, reason: str, ca: str | None = None) -> list[str]:
         """What became of it, and at which CA; else the error's code and text."""
         wanted = {"serial": hex(serial), "reason": reason} | ({} if ca is None else {"ca_id": ca})
-        with self._site.client().connect() as connection:
+        with self._admin.connect() as connection:
+            connection.errors = MEDIA_TYPE
             answer = connection.request(
                 "POST",
                 "/admin/revoke",
@@ -52,12 +55,12 @@ class Running:
 
 
 @contextmanager
-def running(site: Site) -> Iterator[Running]:
+def running(site: Site, admin_port: int | None = None) -> Iterator[Running]:
     token = new_token()
     entry = Token("ops", frozenset({Scope.REVOKE}), datetime.now(UTC), hash_token(token))
     (site.folder / "tokens").write_text(with_token("", entry))
     with Daemon(site.config) as daemon:
-        yield Running(site, token)
+        yield Running(site, token, admin_port or site.port, daemon)
     check_log(daemon)
 
 
@@ -169,9 +172,30 @@ def test_with_crl_files_both_count(own: Site, file: str) -> None:
         assert gets_in(own, own.revoked) == (file != "crls.pem")  # signed elsewhere: only the file knows of it
 
 
+def test_the_administrators_port_honours_the_crl_too(own: Site) -> None:
+    port = free_port()
+    admin = {"tokens": "tokens", "trust_anchors": "ca.pem", "listen": f"127.0.0.1:{port}"}
+    own.write(admin=admin)
+    with running(own, port) as kipuka:
+        key = pki.ec_key()
+        with own.client().connect() as connection:
+            device = pki.Identity(enroll(connection, key), key)
+        with Tls(port, own.folder / "tls-root.pem", device).connect() as connection:
+            assert connection.get("/admin/ca").status == 200
+        assert kipuka.revoke(device.certificate.serial_number, "keyCompromise")[1] == "revoked"
+        with (
+            pytest.raises((ssl.SSLError, ConnectionError)),
+            Tls(port, own.folder / "tls-root.pem", device).connect() as connection,
+        ):
+            connection.get("/admin/ca")
+        assert not gets_in(own, device)
+        assert len(list(crl(own))) == 1  # on the EST port
+
+
 def test_the_crl_over_http(own: Site) -> None:
     own.write(admin={"tokens": "tokens"})
     with running(own), own.client().connect() as connection:
+        connection.errors = MEDIA_TYPE
         first = connection.get("/crl/main")
         parsed = x509.load_der_x509_crl(first.body)
         assert parsed.next_update_utc is not None
@@ -183,4 +207,5 @@ def test_the_crl_over_http(own: Site) -> None:
         assert (head.status, head.body) == (200, b"")
         assert connection.request("POST", "/crl/main", b"x").status == 405
         for path in ("/crl", "/crl/", "/crl/other", "/crl/main/more"):
-            assert "There is no" in connection.get(path).text or connection.get(path).status == 404
+            answer = connection.get(path)
+            assert (answer.status, b"There is no" in answer.body) == (404, True)

@@ -9,10 +9,18 @@ from twisted.internet.task import Clock
 from twisted.web.pages import notFound
 
 from kipuka.web.crl import Crl, Crls
+from kipuka.web.json_answers import MEDIA_TYPE
 from kipuka.web.limits import Limits
 from kipuka.web.site import EstSite
 from kipuka.web.tree import Tree
 from tests.web.wire import Client
+
+
+class JsonClient(Client):
+    """A client that expects errors in JSON."""
+
+    errors = MEDIA_TYPE
+
 
 ISSUED = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -24,8 +32,7 @@ class World:
         self.crl = Crl(26, b"\x30\x03\x02\x01\x01", ISSUED)
         rooms = {b"crl": Crls({"main": lambda: self.crl, "soon": lambda: None})}
         tree = Tree(notFound(), rooms)
-        self.client = Client(EstSite(tree, Clock(), Limits(), lambda _: None, speaks_json=tree.speaks_json))
-        self.client.errors = "application/json"
+        self.client = JsonClient(EstSite(tree, Clock(), Limits(), lambda _: None, speaks_json=tree.speaks_json))
 
 
 @pytest.fixture
@@ -67,7 +74,7 @@ def test_head(world: World) -> None:
 def test_nothing_else_is_there(world: World, path: str) -> None:
     answer = world.client.get(path)
     assert answer.status == 404
-    assert "There is no" in answer.text
+    assert b"There is no" in answer.body
     assert answer.field("Content-Type") == "application/json"
 
 

@@ -201,6 +201,6 @@ def test_an_ed25519_ca(book: MemoryBook) -> None:
     assert node.told[-1].is_signature_valid(issuer.certificate.public_key())
 
 
-def test_closing_ends_the_loop(node: Node) -> None:
-    now(node.ca.close())
+def test_stopping_ends_the_loop(node: Node) -> None:
+    now(node.ca.revocation.stop())
     assert node.clock.getDelayedCalls() == []
