@@ -21,8 +21,9 @@ _TIMEOUT = 20
 _PAGE = 200
 _MOST_PENDING = 100_000
 # Seconds. 389-ds tries less and less often to reach one that was away, in the end every five minutes.
-_REPLICATED = 400
+_REPLICATED = 400.0
 
+CA = TypeVar("CA")
 T = TypeVar("T")
 
 
@@ -124,12 +125,12 @@ class Dogtag:
         return json.loads(data) if data else None
 
 
-def agreed(cas: Sequence[Dogtag], ask: Callable[[Dogtag], T]) -> T:
+def agreed(cas: Sequence[CA], ask: Callable[[CA], T], *, seconds: float = _REPLICATED, interval: float = 1.0) -> T:
     """Return what all of these CAs answer alike, as soon as replication has got that far.
 
     :raises RuntimeError: they did not come to agree.
     """
-    deadline = time.monotonic() + _REPLICATED
+    deadline = time.monotonic() + seconds
     while True:
         trouble = "their answers differ"
         try:
@@ -140,4 +141,4 @@ def agreed(cas: Sequence[Dogtag], ask: Callable[[Dogtag], T]) -> T:
             trouble = repr(failure)
         if time.monotonic() > deadline:
             raise RuntimeError(f"the CA and its clone do not come to agree: {trouble}")
-        time.sleep(1)
+        time.sleep(interval)
