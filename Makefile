@@ -19,12 +19,12 @@ test: $(VENV)/.stamp-test $(OLDEST)/.stamp-test $(API)/.stamp ## Unit, web, proc
 	$(BIN)/python -m pytest tests/unit tests/web tests/process tests/interop
 	$(OLDEST)/bin/python -m pytest tests/unit tests/web
 
-test-dogtag: $(VENV)/.stamp-test ## Bring up a real Dogtag (root; 4 minutes the first time), test against it, leave it running
-	tests/dogtag/lab/lab up
+test-dogtag: $(VENV)/.stamp-test ## Bring up a real Dogtag and a clone (root; 6 minutes the first time), test against them, leave them running
+	tests/dogtag/lab/lab up --second
 	$(BIN)/python -m pytest tests/dogtag tests/chaos
 
 chaos: $(VENV)/.stamp-test ## Kill kipuka and Dogtag, cut connections, count certificates (root, lab; COUNT=500 SEED=number)
-	tests/dogtag/lab/lab up
+	tests/dogtag/lab/lab up $(if $(findstring --pool,$(CHAOS)),--second)
 	$(BIN)/python -m tests.chaos --count $(or $(COUNT),500) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 lint: $(VENV)/.stamp-lint ## ruff, mypy --strict, import rules

@@ -24,18 +24,33 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="repeats the schedule of an earlier run")
     parser.add_argument("--clients", type=_positive, default=16, help="at a time (%(default)s)")
     parser.add_argument("--limit", type=float, default=1800, help="seconds until a client gives up (%(default)s)")
-    for victim in schedule.Victim:
+    for victim in (schedule.Victim.KIPUKA, schedule.Victim.CA, schedule.Victim.DS):
         parser.add_argument(f"--{victim.value}-kills", type=int, metavar="N", help="instead of what COUNT suggests")
+    parser.add_argument(
+        "--pool",
+        nargs="?",
+        const="active-active",
+        choices=["active-active", "active-passive"],
+        help="a pool of the CA and its clone (lab up --second), both killed as often (%(const)s)",
+    )
     parser.add_argument("--no-cuts", action="store_true", help="let all connections pass")
     parser.add_argument("--no-ledger", action="store_true", help="for a kipuka from before the ledger")
     parser.add_argument("--folder", type=Path, help="keep configuration, store, logs and journal here")
     given = parser.parse_args()
 
     seed = int(time.time()) % 1_000_000 if given.seed is None else given.seed
-    plan = schedule.make(seed, given.count, kipuka=given.kipuka_kills, ca=given.ca_kills, ds=given.ds_kills)
+    kills = {"kipuka": given.kipuka_kills, "ca": given.ca_kills, "ds": given.ds_kills}
+    plan = schedule.make(seed, given.count, **kills, pool=given.pool is not None)
     folder = given.folder or Path(tempfile.mkdtemp(prefix="kipuka-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    options = Options(folder.resolve(), given.clients, given.limit, ledger=not given.no_ledger, cuts=not given.no_cuts)
+    options = Options(
+        folder.resolve(),
+        given.clients,
+        given.limit,
+        ledger=not given.no_ledger,
+        cuts=not given.no_cuts,
+        pool=given.pool,
+    )
     print(f"seed {seed}: repeat this schedule with --count {given.count} --seed {seed}", flush=True)
     try:
         run = chaos(plan, options)

@@ -7,8 +7,10 @@ import json
 import os
 import re
 import ssl
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -18,6 +20,11 @@ from tests.dogtag.conftest import Lab, read_lab
 _TIMEOUT = 20
 _PAGE = 200
 _MOST_PENDING = 100_000
+# Seconds. 389-ds tries less and less often to reach one that was away, in the end every five minutes.
+_REPLICATED = 400.0
+
+CA = TypeVar("CA")
+T = TypeVar("T")
 
 
 def lab() -> Lab:
@@ -42,11 +49,14 @@ class RefusedError(Exception):
 
 
 class Dogtag:
-    """One agent's session. Not for several threads. Calls raise OSError, HTTPException or :class:`RefusedError`."""
+    """One agent's session. Not for several threads. Calls raise OSError, HTTPException or :class:`RefusedError`.
 
-    def __init__(self, lab: Lab) -> None:
-        url = urlsplit(lab.url)
-        self.address = (url.hostname or "", url.port or 443)
+    :param url: where, if not at the lab's first CA.
+    """
+
+    def __init__(self, lab: Lab, url: str | None = None) -> None:
+        address = urlsplit(url or lab.url)
+        self.address = (address.hostname or "", address.port or 443)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(lab.ca_chain)
         context.load_cert_chain(lab.agent.certificate, lab.agent.key)
@@ -113,3 +123,22 @@ class Dogtag:
         if answer.status not in {200, 204}:
             raise RefusedError(answer.status, data.decode(errors="replace"))
         return json.loads(data) if data else None
+
+
+def agreed(cas: Sequence[CA], ask: Callable[[CA], T], *, seconds: float = _REPLICATED, interval: float = 1.0) -> T:
+    """Return what all of these CAs answer alike, as soon as replication has got that far.
+
+    :raises RuntimeError: they did not come to agree.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        trouble = "their answers differ"
+        try:
+            first, *others = (ask(each) for each in cas)
+            if all(each == first for each in others):
+                return first
+        except (OSError, http.client.HTTPException, RefusedError) as failure:
+            trouble = repr(failure)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the CA and its clone do not come to agree: {trouble}")
+        time.sleep(interval)

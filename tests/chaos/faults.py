@@ -6,9 +6,10 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tests.chaos.journal import Journal, Progress
+from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import Kill, Victim
 from tests.support.daemon import ROOT, Daemon
 
@@ -19,13 +20,22 @@ _LAB_TIMEOUT = 180
 class Faults:
     """Two threads, so that kipuka is killed while Dogtag is down, too.
 
+    :param doors: the proxies in front of the CAs, by the CA's victim. Each refuses connections while its CA is down:
+        a pool draws conclusions from that.
     :param quiet: see :class:`tests.chaos.approver.Approver`.
     """
 
     def __init__(
-        self, kills: Sequence[Kill], daemon: Daemon, quiet: threading.Lock, progress: Progress, journal: Journal
+        self,
+        kills: Sequence[Kill],
+        daemon: Daemon,
+        doors: Mapping[Victim, Proxy],
+        quiet: threading.Lock,
+        progress: Progress,
+        journal: Journal,
     ) -> None:
         self._daemon = daemon
+        self._doors = doors
         self._quiet = quiet
         self._progress = progress
         self._journal = journal
@@ -77,14 +87,21 @@ class Faults:
         self._journal.note("kipuka", f"killed ({self._progress.ended} operations have ended)", loud=True)
 
     def _kill_dogtag(self, plan: Kill) -> None:
-        victim = plan.victim.value
+        victims = [plan.victim] if plan.also is None else [plan.victim, plan.also]
+        doors = [self._doors[each] for each in victims if each in self._doors]
+        name = " and ".join(each.value for each in victims)
         with self._quiet:
-            _lab("kill9", victim)
-        self.done[plan.victim] += 1
-        self._journal.note(victim, f"killed ({self._progress.ended} operations have ended)", loud=True)
+            for each in victims:
+                _lab("kill9", each.value)
+                self.done[each] += 1
+        for door in doors:
+            door.shut()
+        self._journal.note(name, f"killed ({self._progress.ended} operations have ended)", loud=True)
         time.sleep(plan.down)
+        for door in doors:
+            door.open()
         start_dogtag()
-        self._journal.note(victim, "serves again", loud=True)
+        self._journal.note(name, "serves again", loud=True)
 
 
 def start_dogtag() -> None:

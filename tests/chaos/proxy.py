@@ -38,6 +38,7 @@ class Proxy:
         self._listening = threading.Event()
         self._failure: BaseException | None = None
         self._done: asyncio.Event | None = None
+        self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
 
     @property
@@ -67,13 +68,28 @@ class Proxy:
             self._listening.set()
             self._loop.close()
 
+    def shut(self) -> None:
+        """Refuse new connections, as a host does whose server has died; those that are open go on."""
+        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(_START_TIMEOUT)
+
+    def open(self) -> None:
+        """Take connections again, at the same port."""
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(_START_TIMEOUT)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _shut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+
     async def _serve(self) -> None:
         self._done = asyncio.Event()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = server.sockets[0].getsockname()[1]
+        await self._listen()
         self._listening.set()
         await self._done.wait()
-        server.close()
+        await self._shut()
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)

@@ -51,7 +51,7 @@ def table(run: Run) -> str:
         ("most attempts of one request", max(each.attempts for each in results)),
         ("slowest request", f"{slowest.seconds:.1f} s (device-{slowest.number}, {slowest.operation})"),
         ("median request", f"{_median([each.seconds for each in results]):.1f} s"),
-        *((f"kills of {each.value}", f"{run.kills[each]} of {_planned(run.schedule, each)}") for each in Victim),
+        *((f"kills of {each.value}", f"{run.kills[each]} of {number}") for each, number in _planned(run.schedule)),
         *(row for name, proxy in run.proxies.items() for row in _traffic(name, proxy)),
         ("approved, rejected", f"{run.decisions['approve']}, {run.decisions['reject']}"),
         ("tracebacks in kipuka's log", run.tracebacks),
@@ -65,9 +65,11 @@ def table(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _planned(schedule: Schedule, victim: Victim) -> str:
-    kills = [each for each in schedule.kills if each.victim is victim]
-    return str(len(kills) + sum(each.again is not None for each in kills))
+def _planned(schedule: Schedule) -> list[tuple[Victim, int]]:
+    planned = Counter(each.victim for each in schedule.kills)
+    planned.update(each.victim for each in schedule.kills if each.again is not None)
+    planned.update(each.also for each in schedule.kills if each.also is not None)
+    return [(each, planned[each]) for each in Victim if planned[each]]
 
 
 def _traffic(name: str, proxy: Proxy) -> list[tuple[str, object]]:

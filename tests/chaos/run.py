@@ -15,10 +15,10 @@ from pathlib import Path
 from tests.chaos import faults, report, site
 from tests.chaos.approver import Approver
 from tests.chaos.clients import Device, Result
-from tests.chaos.dogtag import Dogtag, RefusedError, lab
+from tests.chaos.dogtag import Dogtag, RefusedError, agreed, lab
 from tests.chaos.journal import Journal, Progress
 from tests.chaos.proxy import Proxy
-from tests.chaos.schedule import CA_LINK, CLIENT_LINK, Link, Plan, Schedule, Treatment
+from tests.chaos.schedule import CA_LINK, CLIENT_LINK, Link, Plan, Schedule, Treatment, Victim
 from tests.chaos.verify import judge
 from tests.support.daemon import Daemon
 
@@ -42,6 +42,8 @@ class Options:
     ledger: bool = True
     cuts: bool = True
     """Whether the proxies do anything but pass."""
+    pool: str | None = None
+    """The strategy of a pool of the lab's CA and its clone; None: the CA alone."""
 
 
 class StoppedError(Exception):
@@ -58,8 +60,12 @@ def chaos(schedule: Schedule, options: Options) -> report.Run:
     name = f"c{schedule.seed}-{int(time.time()):x}"
     faults.start_dogtag()
     place = lab()
+    if options.pool is not None and place.clone_url is None:
+        raise StoppedError("the lab has no clone. Bring it up: tests/dogtag/lab/lab up --second (as root).")
     with ExitStack() as stack:
-        dogtag, agent = (stack.enter_context(closing(Dogtag(place))) for _ in range(2))
+        urls = [place.url, place.clone_url] if options.pool is not None else [place.url]
+        cas = [stack.enter_context(closing(Dogtag(place, url))) for url in urls]
+        agent = stack.enter_context(closing(Dogtag(place)))
         stack.callback(lambda: journal.write(options.folder / "journal"))
 
         def treat(name: str, link: Link, index: int) -> Treatment:
@@ -68,12 +74,21 @@ def chaos(schedule: Schedule, options: Options) -> report.Run:
             calm = not options.cuts or progress.operations - progress.ended <= options.clients
             return Treatment() if calm else schedule.treatment(name, link, index)
 
-        to_ca = stack.enter_context(Proxy(dogtag.address, partial(treat, "to-ca", CA_LINK)))
-        where = site.make(options.folder, place, to_ca.port, ledger=options.ledger)
+        links = ["to-ca", "to-clone"][: len(cas)]
+        to_cas = [
+            stack.enter_context(Proxy(ca.address, partial(treat, link, CA_LINK)))
+            for link, ca in zip(links, cas, strict=True)
+        ]
+        clone_port = to_cas[1].port if options.pool is not None else None
+        strategy = options.pool or ""
+        where = site.make(
+            options.folder, place, to_cas[0].port, ledger=options.ledger, clone_port=clone_port, strategy=strategy
+        )
         to_kipuka = stack.enter_context(Proxy(("127.0.0.1", where.port), partial(treat, "to-kipuka", CLIENT_LINK)))
         daemon = stack.enter_context(Daemon(where.config, start_timeout=_START))
         approver = Approver(agent, name, {each.number: each for each in schedule.plans}, quiet, progress, journal)
-        killer = faults.Faults(schedule.kills, daemon, quiet, progress, journal)
+        doors = dict(zip((Victim.CA, Victim.CA2), to_cas, strict=True)) if options.pool is not None else {}
+        killer = faults.Faults(schedule.kills, daemon, doors, quiet, progress, journal)
         threading.Thread(target=_tell, args=(progress, journal), daemon=True).start()
 
         def device(plan: Plan) -> list[Result]:
@@ -94,16 +109,17 @@ def chaos(schedule: Schedule, options: Options) -> report.Run:
             raise StoppedError(f"kipuka has ended by itself:\n{daemon.log_tail()}")
         time.sleep(_SETTLE)
         try:
+            agreed(cas, lambda ca: set(ca.pending()))
             approver.drain()
-            certificates = dogtag.certificates(f"{name}-")
+            certificates = agreed(cas, lambda ca: set(ca.certificates(f"{name}-")))
         except (RuntimeError, OSError, HTTPException, RefusedError) as failure:
             raise StoppedError(f"the CA cannot be asked what it has issued: {failure}") from failure
         return report.Run(
             schedule=schedule,
             results=results,
-            verdict=judge(results, certificates),
+            verdict=judge(results, list(certificates)),
             kills=killer.done,
-            proxies={"to kipuka": to_kipuka, "to the CA": to_ca},
+            proxies={"to kipuka": to_kipuka, **dict(zip(("to the CA", "to its clone"), to_cas, strict=False))},
             decisions=approver.decisions,
             seconds=seconds,
             tracebacks=daemon.log_text().count("Traceback (most recent call last)"),

@@ -48,6 +48,13 @@ class Victim(Enum):
     """Dogtag's Tomcat."""
     DS = "ds"
     """Dogtag's LDAP server."""
+    CA2 = "ca2"
+    """The clone's Tomcat."""
+    DS2 = "ds2"
+    """The clone's LDAP server."""
+
+
+CLONE = (Victim.CA2, Victim.DS2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Kill:
     """From the kill to the restart."""
     again: float | None = None
     """kipuka only: from the restart to being killed a second time, so perhaps in the middle of its start."""
+    also: Victim | None = None
+    """Killed at the same moment; of the other CA of the pool."""
 
 
 class Direction(Enum):
@@ -141,8 +150,19 @@ class Schedule:
         return Random(f"{self.seed}/client/{number}/{attempt}")
 
 
-def make(seed: int, count: int, *, kipuka: int | None = None, ca: int | None = None, ds: int | None = None) -> Schedule:
-    """Return the schedule for that many clients; ``kipuka``, ``ca`` and ``ds`` are how often each is killed."""
+def make(
+    seed: int,
+    count: int,
+    *,
+    kipuka: int | None = None,
+    ca: int | None = None,
+    ds: int | None = None,
+    pool: bool = False,
+) -> Schedule:
+    """Return the schedule for that many clients; ``kipuka``, ``ca`` and ``ds`` are how often each is killed.
+
+    :param pool: as often the same of the CA's clone; now and then something of both dies at the same moment.
+    """
     dice = Random(f"{seed}/plans")
     plans = tuple(_plan(dice, number) for number in range(count))
     operations = sum(each.operations for each in plans)
@@ -151,8 +171,13 @@ def make(seed: int, count: int, *, kipuka: int | None = None, ca: int | None = N
         Victim.CA: max(1, count // 100) if ca is None else ca,
         Victim.DS: max(1, count // 125) if ds is None else ds,
     }
+    if pool:
+        wanted |= {Victim.CA2: wanted[Victim.CA], Victim.DS2: wanted[Victim.DS]}
     dice = Random(f"{seed}/kills")
     kills = [_kill(dice, victim, operations) for victim, number in wanted.items() for _ in range(number)]
+    if pool:
+        dice = Random(f"{seed}/pairs")
+        kills = [_with_another(dice, each) for each in kills]
     return Schedule(seed, plans, tuple(sorted(kills, key=lambda each: each.after)))
 
 
@@ -181,4 +206,14 @@ def _kill(dice: Random, victim: Victim, operations: int) -> Kill:
     if victim is Victim.KIPUKA:
         return Kill(victim, after, delay, down=2 * down, again=again if twice else None)
     # 389-ds does not start while the killed one still has its entry in /proc, which is some seconds.
-    return Kill(victim, after, delay, down=4 * down + (5 if victim is Victim.DS else 0))
+    return Kill(victim, after, delay, down=4 * down + (5 if victim in {Victim.DS, Victim.DS2} else 0))
+
+
+def _with_another(dice: Random, kill: Kill) -> Kill:
+    """A quarter of the kills of one CA hit the other one as well: its Tomcat or its LDAP server."""
+    hit, others = dice.random(), (Victim.CA, Victim.DS) if kill.victim in CLONE else CLONE
+    also = dice.choice(others)
+    if kill.victim is Victim.KIPUKA or hit >= 0.25:
+        return kill
+    # The second one may be an LDAP server, which needs its time too.
+    return dataclasses.replace(kill, also=also, down=max(kill.down, 5.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from kipuka.access.users import hash_password
@@ -38,9 +39,19 @@ class Site:
     password: str = dataclasses.field(default=_PASSWORD, repr=False)
 
 
-def make(folder: Path, lab: Lab, ca_port: int, *, ledger: bool = True) -> Site:
+def make(
+    folder: Path,
+    lab: Lab,
+    ca_port: int,
+    *,
+    ledger: bool = True,
+    clone_port: int | None = None,
+    strategy: str = "active-passive",
+) -> Site:
     """Write a configuration whose CA is reached at ``ca_port`` of the lab's host.
 
+    :param clone_port: where the CA's clone is reached: the two are a pool then.
+    :param strategy: of the pool.
     :param ledger: whether the daemon under test has a ledger; if not, the keys that belong to it are left out.
     """
     tls_root = pki.root("CN=Chaos TLS Root")
@@ -58,6 +69,10 @@ def make(folder: Path, lab: Lab, ca_port: int, *, ledger: bool = True) -> Site:
         f'[[est.label]]\nname = "{label}"\nca_id = "dogtag"\ndogtag_profile = "{profile}"\n'
         for label, profile in (AUTO, MANUAL)
     )
+    # Labels name "dogtag": the CA, or the pool of the two.
+    ports = {"dogtag": ca_port} if clone_port is None else {"primary": ca_port, "clone": clone_port}
+    cas = "\n".join(_ca(name, port, lab, approval) for name, port in ports.items())
+    pool = "" if clone_port is None else _pool(strategy, list(ports))
     config = folder / "kipuka.toml"
     config.write_text(f"""
 [server]
@@ -72,17 +87,8 @@ trust_anchors = {_toml([folder / "maker.pem", lab.ca_chain])}
 
 {store}
 
-[[ca]]
-id = "dogtag"
-type = "dogtag"
-url = "https://{lab.host}:{ca_port}"
-agent_cert = {_toml(lab.agent.certificate)}
-agent_key = {_toml(lab.agent.key)}
-ca_cert = {_toml(lab.ca_chain)}
-profile = "{AUTO[1]}"
-timeout = "10s"
-{approval}
-
+{cas}
+{pool}
 [est]
 users = "users"
 retry_after = "1s"
@@ -93,6 +99,33 @@ retry_after = "1s"
     return Site(folder, config, port, folder / "tls-root.pem", maker, users)
 
 
-def _toml(value: str | Path | list[Path]) -> str:
+def _ca(name: str, port: int, lab: Lab, approval: str) -> str:
+    return f"""[[ca]]
+id = "{name}"
+type = "dogtag"
+url = "https://{lab.host}:{port}"
+agent_cert = {_toml(lab.agent.certificate)}
+agent_key = {_toml(lab.agent.key)}
+ca_cert = {_toml(lab.ca_chain)}
+profile = "{AUTO[1]}"
+timeout = "10s"
+{approval}
+"""
+
+
+def _pool(strategy: str, members: list[str]) -> str:
+    return f"""[ha]
+enabled = true
+strategy = "{strategy}"
+
+[[ha.group]]
+name = "dogtag"
+ca_ids = {_toml(members)}
+health_check_interval = "2s"
+timeout = "4s"
+"""
+
+
+def _toml(value: str | Path | Sequence[str | Path]) -> str:
     """TOML's basic strings are JSON's, and so are its lists of them."""
     return json.dumps(value, default=str)

@@ -12,8 +12,9 @@ from cryptography import x509
 
 from tests.chaos import schedule
 from tests.chaos.clients import Result, public_key
+from tests.chaos.dogtag import agreed
 from tests.chaos.proxy import Proxy
-from tests.chaos.schedule import CLIENT_LINK, Action, Direction, Renewal, Treatment, Victim
+from tests.chaos.schedule import CLIENT_LINK, CLONE, Action, Direction, Renewal, Treatment, Victim
 from tests.chaos.verify import judge
 from tests.support import pki
 
@@ -110,13 +111,23 @@ class TestSchedule:
     def test_it_has_something_of_everything(self) -> None:
         made = schedule.make(1, 500)
         assert {each.renewal for each in made.plans} == set(Renewal)
-        assert {each.victim for each in made.kills} == set(Victim)
+        assert {each.victim for each in made.kills} == set(Victim) - set(CLONE)
         assert {(each.by_password, each.manual) for each in made.plans} == {
             (password, manual) for password in (True, False) for manual in (True, False)
         }
         assert any(each.refused for each in made.plans)
         assert all(each.manual for each in made.plans if each.refused)
         assert {made.treatment("link", CLIENT_LINK, index).action for index in range(200)} == set(Action)
+
+    def test_over_a_pool_both_cas_are_hit_and_now_and_then_together(self) -> None:
+        made = schedule.make(1, 2000, pool=True)
+        alone = schedule.make(1, 2000)
+        assert made.plans == alone.plans
+        assert {each.victim for each in made.kills} == set(Victim)
+        pairs = [each for each in made.kills if each.also is not None]
+        assert pairs
+        assert all((each.victim in CLONE) is not (each.also in CLONE) for each in pairs)
+        assert not any(each.victim in CLONE or each.also for each in alone.kills)
 
     def test_every_kill_comes_before_the_last_operations(self) -> None:
         for count in (5, 60, 500):
@@ -202,3 +213,41 @@ class TestProxy:
         with Proxy(target, lambda _: Treatment()) as proxy, pytest.raises(ConnectionError):
             answer(proxy.port, self.DATA)
         assert proxy.unreachable == 1
+
+    def test_shut_it_refuses_and_open_again_it_takes_connections_at_the_same_port(self, echo: tuple[str, int]) -> None:
+        with Proxy(echo, lambda _: Treatment()) as proxy:
+            proxy.shut()
+            with pytest.raises(ConnectionRefusedError):
+                answer(proxy.port, self.SHORT)
+            proxy.open()
+            assert answer(proxy.port, self.SHORT) == self.SHORT
+        assert proxy.connections == 1
+        assert proxy.unreachable == 0
+
+
+class FakeCA:
+    """Answers one thing after the other, then the last for ever; errors are raised."""
+
+    def __init__(self, *answers: object) -> None:
+        self._answers = list(answers)
+
+    def ask(self) -> object:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class TestAgreement:
+    def agreed(self, *cas: FakeCA, seconds: float = 10) -> object:
+        return agreed(cas, FakeCA.ask, seconds=seconds, interval=0.01)
+
+    def test_one_alone_is_believed(self) -> None:
+        assert self.agreed(FakeCA({1, 2})) == {1, 2}
+
+    def test_what_replicates_late_is_waited_for(self) -> None:
+        assert self.agreed(FakeCA({1, 2}), FakeCA({1}, OSError(), {1, 2})) == {1, 2}
+
+    def test_what_never_replicates_stops_the_run(self) -> None:
+        with pytest.raises(RuntimeError, match="do not come to agree"):
+            self.agreed(FakeCA({1, 2}), FakeCA({1}), seconds=0.05)
