@@ -81,11 +81,6 @@ class Registration:
         self._label = label
         self._profile = profile
 
-    @property
-    def ca_id(self) -> str:
-        """The CA's id, for the audit."""
-        return self._authority.id
-
     async def ca_certificates(self) -> tuple[x509.Certificate, ...]:
         """What /cacerts serves (RFC 7030 §4.1.3).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -63,7 +63,7 @@ class Submitter:
         async def carry() -> None:
             try:
                 with self._at_hand(row):
-                    result = await self._submit(row, request, origin)
+                    result = await self._submit(row, request, origin, lambda: not answer.called)
             except Exception as error:
                 if not answer.called:
                     answer.errback(error)
@@ -107,7 +107,9 @@ class Submitter:
         """Wait until what is in hand has been answered and written down."""
         await gatherResults(list(self._in_hand))
 
-    async def _submit(self, row: Enrollment, request: EnrollmentRequest, origin: Origin) -> Enrollment:
+    async def _submit(
+        self, row: Enrollment, request: EnrollmentRequest, origin: Origin, is_wanted: Callable[[], bool]
+    ) -> Enrollment:
         tries = _Tries(self.authority)
         while True:
             instance = tries.next()
@@ -121,6 +123,8 @@ class Submitter:
                 row = failed.row
                 if row.state is not State.RECEIVED:
                     return row
+                if not is_wanted():  # the client has gone and may never come back: its next request is the next try
+                    raise failed.trouble from None
                 tries.failed(instance, failed.trouble)
 
     async def _take(

@@ -86,7 +86,7 @@ class EstOperations:
         raise RequestError(Kind.NOT_OFFERED, "Keys are not generated here: make one and use simpleenroll.")
 
     def _answer(self, call: Call, answered: Answered) -> Answer:
-        call.facts["ca"] = call.label.registration.ca_id
+        call.facts["ca"] = answered.enrollment.application.ca_id
         call.facts["enrollment"] = answered.enrollment.id
         certificate = answered.certificate
         if certificate is not None:

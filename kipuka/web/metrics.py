@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from klein import Klein
 from twisted.internet.defer import Deferred
@@ -12,14 +11,12 @@ from twisted.web.resource import IResource
 
 from kipuka.errors import KipukaError
 from kipuka.web import session
+from kipuka.web.admin.door import bearer_token
+from kipuka.web.admin.routing import json_errors, refusal
 from kipuka.web.answers import Answer, prepare
-from kipuka.web.errors import refusal
-from kipuka.web.routing import plain_errors
 
 Authorise = Callable[[Request], Awaitable[None]]
 """Raises RequestError, UNAUTHENTICATED or FORBIDDEN, for whoever may not read the numbers."""
-
-_CHALLENGE = "WWW-Authenticate"
 
 
 async def anybody(_request: Request) -> None:
@@ -37,7 +34,7 @@ class MetricsPage:
     app = Klein()
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
-    plain_errors(app)
+    json_errors(app)
 
     def __init__(
         self,
@@ -66,10 +63,8 @@ class MetricsPage:
         try:
             await self._authorise(request)
         except KipukaError as error:
-            answer = refusal(error, 1, session.reference(request))
-            # Here it is a token that is asked for, and not a name and password.
-            headers = ((name, "Bearer" if name == _CHALLENGE else value) for name, value in answer.headers)
-            return replace(answer, headers=tuple(headers))
+            showed_token = bearer_token(request) is not None
+            return refusal(error, 1, session.reference(request), showed_token=showed_token)
         await self._refresh()
         media_type, body = self._expose(request.getHeader("accept") or "")
         return Answer(200, media_type, body, (("Cache-Control", "no-store"),))

@@ -32,6 +32,8 @@ from tests.support.est_load import Load
 AUTO = "auto/simpleenroll"
 CLIENTS = 8
 CA_TIMEOUT = 10
+PATIENCE = 240.0
+"""Seconds a device waits for its answer: longer than kipuka ever keeps one waiting."""
 CLONES_FIRST_SERIAL = 0xFFF0000
 """The clone's serial numbers are from a range of their own."""
 
@@ -71,7 +73,7 @@ class PoolSite:
         number = next(self._numbers)
         birth = self._site.maker.client(f"CN=serial {number}").write(self._site.folder, f"birth-{number}")
         subject = f"CN={self._name}-{number}.kipuka.test"
-        return Device(self._site.port, self._site.trust, subject, files=birth)
+        return Device(self._site.port, self._site.trust, subject, files=birth, patience=PATIENCE)
 
     def load(self, clients: int = CLIENTS) -> Load:
         """Clients that go on enrolling."""
@@ -89,15 +91,17 @@ class PoolSite:
 
         def none_is_lost() -> bool:
             text = self.daemon.log_text()
-            lost = re.findall(r'"what": "answer lost", "enrollment": ([0-9]+)', text)
-            found = set(re.findall(r'"what": "(?:granted|absence proven)", "enrollment": ([0-9]+)', text))
+            lost = re.findall(r'"event": "enrollment answer lost", [^\n]*"enrollment": ([0-9]+)', text)
+            found = set(
+                re.findall(r'"event": "enrollment (?:granted|absence proven)", [^\n]*"enrollment": ([0-9]+)', text)
+            )
             return found.issuperset(lost)
 
         until(none_is_lost, seconds, "it was not found out what became of every request")
 
     def became(self, ca: str, state: str, number: int = 1, seconds: float = 90) -> None:
         """Wait until the audit has said so many times that a CA's breaker came to be so."""
-        pattern = re.compile(rf'"event": "ca health", "ca": "{ca}", [^\n]*"after": "{state}"')
+        pattern = re.compile(rf'"event": "ca state", [^\n]*"ca": "{ca}", [^\n]*"outcome": "{state}"')
         until(lambda: len(pattern.findall(self.daemon.log_text())) >= number, seconds, f"{ca} did not become {state}")
 
 

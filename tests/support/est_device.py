@@ -60,6 +60,7 @@ class Device:
     :param user: name and password for HTTP Basic.
     :param files: its TLS client certificate.
     :param key: several devices with one key are the same device in other clothes.
+    :param patience: seconds it waits for a byte.
     """
 
     _pool = ThreadPoolExecutor(_THREADS)
@@ -73,7 +74,9 @@ class Device:
         user: tuple[str, str] | None = None,
         files: pki.Files | None = None,
         key: pki.PrivateKey | None = None,
+        patience: float = _PATIENCE,
     ) -> None:
+        self._patience = patience
         self.key = key or pki.ec_key()
         self._port = port
         self._subject = subject
@@ -147,7 +150,7 @@ class Device:
         return head.encode("ascii") + body
 
     def _connect(self) -> ssl.SSLSocket:
-        return dial(self._context, self._port, _PATIENCE)
+        return dial(self._context, self._port, self._patience)
 
 
 def dial(context: ssl.SSLContext, port: int, timeout: float) -> ssl.SSLSocket:

@@ -167,7 +167,7 @@ def office(world: World, *, complete: bool = True) -> Iterator[Office]:
             revocation if complete else None,
         )
         tree = Tree(world.operations.resource(), {b"admin": api.resource()})
-        site = EstSite(tree, world.clock, world.limits, lambda request: None, tree.speaks_json)
+        site = EstSite(tree, world.clock, world.limits, lambda request: None, speaks_json=tree.speaks_json)
         yield Office(world, site, api, gate, revocation, audit, tokens, path, administrators)
 
 

@@ -133,6 +133,6 @@ def test_whoever_knows_the_tokens_decides(health: Health, page: str) -> None:
     client = health.client(tokens)
     answer = client.get(f"/health/{page}")
     assert refusal(answer) == (401, "unauthenticated")
-    assert answer.field("WWW-Authenticate") == "Bearer"
+    assert answer.field("WWW-Authenticate") == 'Bearer realm="kipuka"'
     assert refusal(client.get(f"/health/{page}", authorization="Bearer other")) == (403, "forbidden")
     assert client.get(f"/health/{page}", authorization="Bearer good").status == 200

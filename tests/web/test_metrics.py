@@ -21,7 +21,7 @@ from kipuka.web.site import EstSite
 from kipuka.web.tree import Tree
 from tests.support import pki
 from tests.web.fakes import World, basic, body
-from tests.web.wire import EST, Client
+from tests.web.wire import EST, PLAIN, Client
 
 CSR = body(pki.csr(pki.ec_key(), "CN=device-1"))
 
@@ -36,6 +36,7 @@ class Page:
         page = MetricsPage(self._expose, self._refresh, authorise).resource()
         tree = Tree(world.operations.resource(), {b"metrics": page})
         self.client = Client(EstSite(tree, Clock(), Limits(), lambda _: None))
+        self.client.errors = "application/json"
 
     def _expose(self, accept: str) -> tuple[str, bytes]:
         self.accepted.append(accept)
@@ -96,12 +97,13 @@ def test_whoever_may_not_read_learns_nothing(world: World, kind: Kind, status: i
     answer = page.client.get("/metrics")
     assert answer.status == status
     assert b"kipuka_up" not in answer.body
-    assert answer.field("WWW-Authenticate") == ("Bearer" if status == 401 else None)
+    assert answer.field("WWW-Authenticate") == 'Bearer realm="kipuka"'
     assert (page.refreshed, page.accepted) == (0, [])
 
 
 def test_a_label_of_that_name_is_still_a_label(world: World) -> None:
     page = Page(world)
+    page.client.errors = PLAIN
     answer = page.client.get("/metrics/.well-known/est/cacerts")
     assert answer.text.startswith("There is no such label here")
 

@@ -130,7 +130,8 @@ class Instance:
             try:
                 answer = _Answer(await ask(member.authority), member, troubles.get(own.id))
             except AuthorityError as error:
-                _log.debug("CA {ca} asked for {own}: {trouble}", ca=member.id, own=own.id, trouble=str(error))
+                if member is not own:
+                    _log.debug("CA {ca}, asked for {own}: {trouble}", ca=member.id, own=own.id, trouble=str(error))
                 troubles[member.id] = error
                 continue
             if decides(answer.said):

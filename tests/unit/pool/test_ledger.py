@@ -91,6 +91,29 @@ class Failover(PoolCase):
             assert self.kind_of(self.node.ask(csr())) is kind
         assert self.asked() == (3, 0)
 
+    def test_what_cannot_be_audited_goes_to_nobody(self) -> None:
+        attested: list[Event] = []
+
+        async def attest(event: Event, *_: object) -> None:
+            attested.append(event)
+            raise trouble(Kind.UNREACHABLE)
+
+        self.patch(self.node.ledger, "attest", attest)
+        assert self.kind_of(self.node.ask(csr())) is Kind.UNREACHABLE
+        assert attested == [Event.TAKEN]
+        assert self.asked() == (0, 0)
+        assert self.node.states() == [State.RECEIVED]
+
+    def test_for_a_client_that_has_gone_nobody_else_is_tried(self) -> None:
+        first_try = Deferred[Outcome]()
+        self.a.script = [first_try]
+        answer = self.node.ask(csr())
+        answer.cancel()
+        answer.addErrback(lambda _: None)
+        first_try.errback(gone())
+        assert self.asked() == (1, 0)
+        assert self.node.states() == [State.RECEIVED]
+
     def test_what_may_have_been_sent_goes_nowhere_else(self) -> None:
         for kind in (Kind.NO_ANSWER, Kind.BAD_ANSWER):
             self.a.script = [trouble(kind)]

@@ -275,4 +275,4 @@ def test_serials_of_a_ca_since_a_time(store: Store) -> None:
         row = store.join(application(number, ca=ca), NOW, NOW)
         store.move(row.id, OPEN, State.DELIVERED if number else State.ISSUED, updated, serial=hex(number))
     store.join(application(9), NOW, NOW)
-    assert store.serials("ca", NOW) == {"0x1", "0x3"}
+    assert store.serials({"ca"}, NOW) == {"0x1", "0x3"}
