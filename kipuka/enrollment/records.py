@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import TypedDict, TypeVar, Unpack
 
+from kipuka.enrollment.audit import NOWHERE
 from kipuka.enrollment.ledger import Ledger
 from kipuka.enrollment.states import ENDED, Event
 from kipuka.errors import Kind, RequestError
+from kipuka.observe.audit.record import Origin
 from kipuka.store.rows import Enrollment, State
 from kipuka.store.store import StoreUnavailable
 
@@ -81,18 +83,19 @@ class Records:
             )
         return rows[0]
 
-    async def abandon(self, number: int) -> Enrollment:
+    async def abandon(self, number: int, origin: Origin = NOWHERE) -> Enrollment:
         """End a row: the same request asked again is a new enrollment.
 
         What the CA has of it stays there: a pending request should be rejected, a certificate revoked.
 
+        :param origin: of the administrator's request, for the audit.
         :raises RequestError: NOT_FOUND; CONFLICT when it is over, or changes at this very moment.
         """
         row = await self.enrollment(number)
         if row.state is State.CLOSED:
             raise RequestError(Kind.CONFLICT, f"Enrollment {number} is over: there is nothing to end.")
         try:
-            ended = await self._ledger.happen(Event.ABANDONED, row, reason=ENDED)
+            ended = await self._ledger.happen(Event.ABANDONED, row, origin, reason=ENDED)
         except StoreUnavailable as trouble:
             raise _unavailable(trouble) from trouble
         if ended is None:

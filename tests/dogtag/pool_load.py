@@ -91,15 +91,17 @@ class PoolSite:
 
         def none_is_lost() -> bool:
             text = self.daemon.log_text()
-            lost = re.findall(r'"what": "answer lost", "enrollment": ([0-9]+)', text)
-            found = set(re.findall(r'"what": "(?:granted|absence proven)", "enrollment": ([0-9]+)', text))
+            lost = re.findall(r'"event": "enrollment answer lost", [^\n]*"enrollment": ([0-9]+)', text)
+            found = set(
+                re.findall(r'"event": "enrollment (?:granted|absence proven)", [^\n]*"enrollment": ([0-9]+)', text)
+            )
             return found.issuperset(lost)
 
         until(none_is_lost, seconds, "it was not found out what became of every request")
 
     def became(self, ca: str, state: str, number: int = 1, seconds: float = 90) -> None:
         """Wait until the audit has said so many times that a CA's breaker came to be so."""
-        pattern = re.compile(rf'"event": "ca health", "ca": "{ca}", [^\n]*"after": "{state}"')
+        pattern = re.compile(rf'"event": "ca state", [^\n]*"ca": "{ca}", [^\n]*"outcome": "{state}"')
         until(lambda: len(pattern.findall(self.daemon.log_text())) >= number, seconds, f"{ca} did not become {state}")
 
 

@@ -42,7 +42,7 @@ success_threshold = {SUCCESSES}
 
     def became(self, ca: str, state: str, number: int = 1, seconds: float = 20) -> None:
         """Wait until the audit has said so many times that a CA's breaker came to be so."""
-        self.logged(rf'"event": "ca health", "ca": "{ca}", [^\n]*"after": "{state}"', number, seconds)
+        self.logged(rf'"event": "ca state", [^\n]*"ca": "{ca}", [^\n]*"outcome": "{state}"', number, seconds)
 
     def sent_to(self, server: DogtagServer) -> int:
         """How many certificates of all that exist were made by this CA."""

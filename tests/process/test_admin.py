@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from kipuka import cli
 from tests.process.client import Tls
 from tests.process.conftest import check_log
+from tests.process.ledger_site import until
 from tests.process.sites import ALICE, Site
 from tests.support import pki
 from tests.support.daemon import Daemon, free_port
@@ -124,6 +125,44 @@ def test_on_the_est_port_a_device_is_no_administrator(own: AdminSite, capsys: py
         assert own.curl("/admin/ca", *own.shown(device), port=own.port)[0] == 401
         with own.client(device).connect() as connection:
             assert connection.get(f"{EST}/cacerts").status == 200
+    check_log(daemon)
+
+
+def test_the_audit_can_be_read_page_by_page(own: AdminSite, capsys: pytest.CaptureFixture[str]) -> None:
+    token = own.token(capsys, "read", "revoke")
+    own.write(admin={"tokens": "tokens"})
+    posted = ("-X", "POST", "-H", "Content-Type: application/json", "-d", "{}")
+
+    def read(query: str) -> Any:
+        status, found = own.curl(f"/admin/audit?{query}", *bearer(token), port=own.port)
+        assert status == 200, found
+        return found
+
+    with Daemon(own.config) as daemon:
+        own.enroll()
+        assert own.curl("/admin/enrollments/1/abandon", *bearer(token), *posted, port=own.port)[0] == 200
+        assert own.curl("/admin/ca", *bearer("x"), port=own.port)[0] == 401
+        until(lambda: bool(read("event=admin%20refusal")["items"]), 10, "the refusal was not written down")
+
+        (granted,) = read("event=enrollment%20granted&ca_id=main&who=alice")["items"]
+        assert (granted["enrollment"], granted["subject"]) == (1, "CN=device-1")
+        (ended,) = read("event=admin%20action")["items"]
+        assert (ended["caller"], ended["enrollment"], ended["outcome"]) == ("token:read-revoke", 1, "done")
+        (refused,) = read("event=admin%20refusal")["items"]
+        assert (refused["kind"], refused["outcome"]) == ("unauthenticated", "refused")
+        assert read("since=2100-01-01T00:00:00Z") == {"items": [], "next": None}
+
+        (abandoned,) = read("event=enrollment%20abandoned")["items"]
+        assert abandoned["reference"] == ended["reference"]
+        page = read("limit=2")
+        records = page["items"]
+        while page["next"] is not None:
+            page = read(f"limit=2&cursor={page['next']}")
+            records += page["items"]
+        assert [each["id"] for each in records] == list(range(len(records), 0, -1))
+        assert {"started", "enrollment taken", "enrollment granted"} <= {each["event"] for each in records}
+        status, told = own.curl("/admin/audit?event=x", *bearer(token), port=own.port)
+        assert (status, "enrollment granted" in told["message"]) == (400, True)
     check_log(daemon)
 
 

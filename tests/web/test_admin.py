@@ -10,16 +10,22 @@ import pytest
 from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import Resource
 
 from kipuka.access.tokens import Scope
 from kipuka.errors import AuthorityError, Kind, RequestError
+from kipuka.observe.audit.record import AuditEvent
 from kipuka.store.errors import StoreUnavailable
 from kipuka.web.admin.api import AdminApi
 from kipuka.web.admin.description import describe
 from kipuka.web.admin.routing import ANYBODY
-from tests.web.admin_world import ALLOWED, EVENTS, REASONS, Office, error, not_found, office, value
+from kipuka.web.health import HealthPages
+from kipuka.web.site import EstSite
+from kipuka.web.tree import Tree
+from tests.web.admin_world import ALLOWED, EVENTS, REASONS, AdminClient, Office, error, not_found, office, value
 from tests.web.fakes import RETRY_AFTER, World
-from tests.web.wire import EST, message
+from tests.web.wire import EST, Session, message
 
 LISTS = ("/admin/enrollments", "/admin/certs", "/admin/audit", "/admin/ca")
 
@@ -70,6 +76,21 @@ def test_a_refusal_is_audited_with_its_reference_and_without_the_token(admin: Of
     assert facts["address"] == "192.0.2.9"
     assert f"(reference {facts['reference']})" in message
     assert admin.tokens["wrong"] not in str(facts)
+
+
+def test_a_refusal_beside_the_api_is_audited_too(admin: Office) -> None:
+    rooms = {b"health": HealthPages(dict, list, lambda request: _reader(admin, request)).resource()}
+    site = EstSite(Tree(Resource(), rooms), admin.world.clock, admin.world.limits, lambda _: None)
+    client = AdminClient(site, Session(None), "192.0.2.9")
+    assert client.get("/health/live", authorization=f"Bearer {admin.tokens['read']}").status == 200
+    assert not admin.world.audited
+    assert client.get("/health/live", authorization=f"Bearer {admin.tokens['revoke']}").status == 403
+    ((event, facts),) = admin.world.audited
+    assert (event, facts["operation"], facts["kind"]) == ("admin refusal", "GET /health/live", "forbidden")
+
+
+async def _reader(admin: Office, request: Request) -> None:
+    await admin.gate.admit(request, Scope.READ)
 
 
 def test_an_administrators_certificate_has_all_scopes(admin: Office) -> None:
@@ -296,7 +317,11 @@ def test_revoke(admin: Office, written: str, serial: int) -> None:
     assert admin.revocation.asked == [(serial, "keyCompromise", "main", "token:revoke")]
     ((event, facts),) = admin.world.audited
     assert event == "revocation"
-    told = {
+    assert {key: said for key, said in facts.items() if said is not None} == {
+        "event": AuditEvent.REVOCATION,
+        "reference": facts["reference"],
+        "tls": "TLSv1.3",
+        "cipher": "TLS_AES_256_GCM_SHA384",
         "operation": "POST /admin/revoke keyCompromise",
         "address": "192.0.2.9",
         "caller": "token:revoke",
@@ -304,7 +329,6 @@ def test_revoke(admin: Office, written: str, serial: int) -> None:
         "ca": "main",
         "outcome": "revoked",
     }
-    assert {name: facts[name] for name in told} == told
 
 
 def test_the_reason_is_unspecified_when_none_is_given(admin: Office) -> None:

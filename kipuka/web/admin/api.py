@@ -11,7 +11,7 @@ from kipuka.access.tokens import Scope
 from kipuka.enrollment.records import Enrollment, Records, State
 from kipuka.errors import Kind, RequestError
 from kipuka.observe.audit.record import AuditEvent
-from kipuka.web import json_answers
+from kipuka.web import json_answers, session
 from kipuka.web.admin import fields, parameters, views
 from kipuka.web.admin.backend import AuditPages, Authorities, Revocation
 from kipuka.web.admin.description import describe
@@ -105,7 +105,7 @@ class AdminApi:
     async def abandon(self, call: Call, number: int) -> Answer:
         """End a row of the ledger."""
         call.facts["enrollment"] = number
-        row = await self._records.abandon(number)
+        row = await self._records.abandon(number, session.origin(call.request))
         call.facts |= {"ca": row.application.ca_id, "subject": row.application.subject}
         return json_answers.answer(200, views.enrollment(row))
 

@@ -137,9 +137,14 @@ class Gate:
     async def admit(self, request: Request, scope: Scope) -> Administrator:
         """Let an administrator through to something that is no operation of the API, such as the metrics.
 
-        :raises RequestError: see :meth:`kipuka.web.admin.door.Door.admit`; :meth:`refused` makes an answer of it.
+        :raises RequestError: see :meth:`kipuka.web.admin.door.Door.admit`; it is audited.
         """
-        return await self._door.admit(request, scope)
+        try:
+            return await self._door.admit(request, scope)
+        except RequestError as error:
+            method, path = request.method.decode("ascii", "replace"), request.path.decode("ascii", "replace")
+            self._note_refusal(error, facts_of(request, f"{method} {path}"))
+            raise
 
     def refused(self, request: Request, error: KipukaError, facts: Mapping[str, object]) -> Answer:
         """The answer for an error, which is audited when it is about who is calling.
@@ -147,12 +152,14 @@ class Gate:
         :param facts: what the audit says of it, by its fields: see :func:`facts_of`.
         """
         reference = session.reference(request)
-        if error.kind in _ABOUT_THE_CALLER and isinstance(error, RequestError):
-            told = {"outcome": "refused", **_why(error)}
-            self._audit(Record.of(AuditEvent.ADMIN_REFUSED, {**facts, **told}))
-        elif status_of(error.kind) >= _SERVER_ERRORS:
+        self._note_refusal(error, facts)
+        if status_of(error.kind) >= _SERVER_ERRORS:
             _log.warn("request {reference}: {error}", reference=reference, error=str(error))
         return refusal(error, self._retry_after, reference, showed_token=bearer_token(request) is not None)
+
+    def _note_refusal(self, error: KipukaError, facts: Mapping[str, object]) -> None:
+        if error.kind in _ABOUT_THE_CALLER and isinstance(error, RequestError):
+            self._audit(Record.of(AuditEvent.ADMIN_REFUSED, {**facts, "outcome": "refused", **_why(error)}))
 
     async def _answer(self, request: Request, route: Route, perform: Operation, within: Mapping[str, str]) -> Answer:
         facts = facts_of(request, f"{route.method} {route.path}")

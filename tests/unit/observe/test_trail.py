@@ -216,13 +216,44 @@ class Trails(SynchronousTestCase):
         assert trail.failing()["file"] is False
         assert len(self.lines()) == 1
 
+    def test_each_attempt_that_fails_is_told(self) -> None:
+        told: list[None] = []
+        self.path.mkdir()
+        trail = Trail(
+            self.clock,
+            "ra1",
+            self.database.write,
+            maybeDeferred,
+            AuditFile(self.path),
+            failed=lambda: told.append(None),
+        )
+        trail.start()
+        trail.note(record())
+        self.clock.advance(PAUSE)
+        assert len(told) == 1
+        self.clock.advance(RETRY)
+        assert len(told) == 2
+        self.path.rmdir()
+        self.clock.advance(RETRY)
+        assert len(told) == 2
+        self.successResultOf(Deferred.fromCoroutine(trail.close()))
+
     def test_a_disk_that_hangs(self) -> None:
         hanging: Deferred[Any] = Deferred()
-        trail = Trail(self.clock, "ra1", self.database.write, lambda _: hanging, AuditFile(self.path))
+        told: list[None] = []
+        trail = Trail(
+            self.clock,
+            "ra1",
+            self.database.write,
+            lambda _: hanging,
+            AuditFile(self.path),
+            failed=lambda: told.append(None),
+        )
         trail.start()
         attesting = Deferred.fromCoroutine(trail.attest(record()))
         self.clock.advance(PATIENCE)
         assert self.failureResultOf(attesting, AuthorityError).value.kind is Kind.UNREACHABLE
+        assert len(told) == 1
         hanging.callback([])  # too late for whoever waited, and no harm done
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

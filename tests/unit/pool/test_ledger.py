@@ -91,6 +91,19 @@ class Failover(PoolCase):
             assert self.kind_of(self.node.ask(csr())) is kind
         assert self.asked() == (3, 0)
 
+    def test_what_cannot_be_audited_goes_to_nobody(self) -> None:
+        attested: list[Event] = []
+
+        async def attest(event: Event, *_: object) -> None:
+            attested.append(event)
+            raise trouble(Kind.UNREACHABLE)
+
+        self.patch(self.node.ledger, "attest", attest)
+        assert self.kind_of(self.node.ask(csr())) is Kind.UNREACHABLE
+        assert attested == [Event.TAKEN]
+        assert self.asked() == (0, 0)
+        assert self.node.states() == [State.RECEIVED]
+
     def test_for_a_client_that_has_gone_nobody_else_is_tried(self) -> None:
         first_try = Deferred[Outcome]()
         self.a.script = [first_try]

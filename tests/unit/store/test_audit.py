@@ -55,6 +55,13 @@ def test_pages(store: Store) -> None:
     assert numbers(store, before=10**30) == [7, 6, 5, 4, 3, 2, 1]
 
 
+def test_a_damaged_record_is_not_the_end_of_the_list(place: Place, store: Store) -> None:
+    store.audit.append([record(number) for number in range(1, 8)])
+    place.sql("UPDATE audit SET line = 'x' WHERE seq IN (5, 6)")
+    assert numbers(store, limit=3) == [7, 4, 3]
+    assert numbers(store, limit=7) == [7, 4, 3, 2, 1]
+
+
 def test_filters(store: Store) -> None:
     store.audit.append(
         [
