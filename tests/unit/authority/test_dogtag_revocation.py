@@ -279,3 +279,10 @@ def shape(value: object, member: str = "") -> object:
         return [shape(each) for each in value]
     decisive = ("requestType", "requestStatus", "operationResult", "errorMessage", "ClassName", "Code", "Status")
     return value if member in decisive else type(value)
+
+
+def test_its_calls_are_counted_too(dogtag: StandIn, authority: DogtagAuthority, serial: int) -> None:
+    dogtag.observed.clear()
+    now(authority.revoke(serial, Reason.SUPERSEDED))
+    told = [(operation, outcome) for operation, outcome, _ in dogtag.observed]
+    assert told == [("certificate-review", "2xx"), ("revoke", "2xx"), ("certificate-review", "2xx")]
