@@ -15,9 +15,6 @@ from kipuka.web.admin.routing import Gate
 
 Health = Mapping[str, Mapping[str, object]]
 
-_USABLE = {"healthy", "degraded"}
-"""What stands in ``/health/ca`` of a CA that gets requests."""
-
 
 def room(
     config: model.Config,
@@ -56,9 +53,9 @@ def _reasons(config: model.Config, cas: Health, *, is_written: bool, is_serving:
         yield "The database of the ledger takes no entries."
     groups = {group.name: group.ca_ids for group in config.ha.group}
     for name in _used(config):
-        status = {ca_id: cas.get(ca_id, {}).get("status", "unknown") for ca_id in groups.get(name, (name,))}
-        if not _USABLE & set(status.values()):
-            states = ", ".join(f"{ca_id} is {each}" for ca_id, each in status.items())
+        found = {ca_id: cas.get(ca_id, {}) for ca_id in groups.get(name, (name,))}
+        if not any(map(_is_usable, found.values())):
+            states = ", ".join(f"{ca_id} is {each.get('status', 'unknown')}" for ca_id, each in found.items())
             yield f"No CA of {name} can be used: {states}."
 
 
@@ -68,3 +65,9 @@ def _used(config: model.Config) -> list[str]:
         return []
     labels = [label.ca_id for label in config.est.label]
     return list(dict.fromkeys([*labels] if config.est.default_label else [config.default_ca, *labels]))
+
+
+def _is_usable(health: Mapping[str, object]) -> bool:
+    """Whether a CA works, by what stands in ``/health/ca``: one that has only failed since the start may never have."""
+    status = health.get("status")
+    return status == "healthy" or (status == "degraded" and health.get("last_success") is not None)

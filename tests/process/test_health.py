@@ -50,7 +50,7 @@ def ca_certificates(site: Site) -> tuple[int, list[x509.Certificate]]:
 
 def is_refused(site: Site) -> bool:
     status, value = ask(site, "ready")
-    return status == 503 and value["reasons"] == ["No CA of dogtag can be used: dogtag is circuit_open."]
+    return status == 503 and value["reasons"] == ["No CA of dogtag can be used: dogtag is degraded."]
 
 
 def test_a_start_without_the_ca_gives_out_its_certificates_and_is_not_ready(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_start_without_the_ca_gives_out_its_certificates_and_is_not_ready(tmp_
         until(lambda: is_refused(site), 20, "the daemon did not say that it is not ready, and why")
         assert ask(site, "live") == (200, {"status": "live"})
         status, cas = ask(site, "ca")
-        assert (status, cas["dogtag"]["status"]) == (200, "circuit_open")
+        assert (status, cas["dogtag"]["status"]) == (200, "degraded")
         assert ca_certificates(site) == (200, [site.dogtag.root.certificate])
 
 

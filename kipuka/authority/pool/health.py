@@ -51,6 +51,7 @@ class Health:
     :param last_check: when the last probe ended; None before the first.
     :param since: since when the breaker is in its state.
     :param last_error: the last failure, also when it is over.
+    :param last_success: when it last did what it was asked; None: not since the start.
     :param in_flight: requests of the pool that are at this CA or wait for a connection to it.
     :param group: the pool it belongs to.
     """
@@ -60,6 +61,7 @@ class Health:
     consecutive_failures: int
     since: datetime
     last_error: Trouble | None = None
+    last_success: datetime | None = None
     in_flight: int = 0
     group: str | None = None
 
@@ -72,6 +74,7 @@ class Health:
             "consecutive_failures": self.consecutive_failures,
             "since": _zulu(self.since),
             "last_error": error and {"code": error.kind.value, "message": error.text, "at": _zulu(error.at)},
+            "last_success": _zulu(self.last_success),
             "in_flight": self.in_flight,
             "group": self.group,
         }

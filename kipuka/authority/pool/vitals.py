@@ -45,6 +45,7 @@ class Vitals:
         self._told = told
         self._breaker = breaker(thresholds)
         self._period = 0
+        self._last_success: datetime | None = None
         self._since = self._now()
         self._last_check: datetime | None = None
         self.last_error: Trouble | None = None
@@ -68,7 +69,8 @@ class Vitals:
         """How it is, for people."""
         failures = self._breaker.failures()
         status = Status.of(self.circuit, failures)
-        return Health(status, self._last_check, failures, self._since, self.last_error, in_flight, self.group)
+        last = (self.last_error, self._last_success)
+        return Health(status, self._last_check, failures, self._since, *last, in_flight, self.group)
 
     async def probe(self, work: Callable[[], Awaitable[object]]) -> None:
         """Count what comes of a probe. Raises nothing: a probe that broke is one that failed.
@@ -114,6 +116,7 @@ class Vitals:
         if period == self._period:
             before = self.circuit
             self.is_refusing = False
+            self._last_success = self._now()
             self._breaker.succeeded()
             self._changed(before, None)
 

@@ -32,6 +32,9 @@ ca_id = "two"
 """
 
 
+LATELY = "2026-11-23T12:00:00Z"
+
+
 def config(text: str = TWO) -> Config:
     return parse(text, Path("/etc/kipuka"))
 
@@ -47,13 +50,19 @@ def pool() -> Config:
 def reasons(
     which: Config, one: str, two: str = "healthy", *, is_written: bool = True, is_serving: bool = True
 ) -> list[str]:
-    cas = {"one": {"status": one}, "two": {"status": two}}
+    cas = {"one": {"status": one, "last_success": LATELY}, "two": {"status": two, "last_success": LATELY}}
     return list(_reasons(which, cas, is_written=is_written, is_serving=is_serving))
 
 
 @pytest.mark.parametrize("status", ["healthy", "degraded"])
 def test_a_ca_that_gets_requests_is_good_enough(status: str) -> None:
     assert reasons(config(), status) == []
+
+
+def test_a_ca_that_has_not_worked_since_the_start_is_a_reason() -> None:
+    cas = {"one": {"status": "degraded", "last_success": None}}
+    told = list(_reasons(config(), cas, is_written=True, is_serving=True))
+    assert told == ["No CA of one can be used: one is degraded."]
 
 
 @pytest.mark.parametrize("status", ["circuit_open", "half_open", "unknown"])

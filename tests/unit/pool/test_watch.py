@@ -169,6 +169,7 @@ class WatchTest(SynchronousTestCase):
                 "message": "The CA is in trouble (unreachable): try again later.",
                 "at": "1970-01-12T13:46:40Z",
             },
+            "last_success": None,
             "in_flight": 3,
             "group": "pool",
         }
