@@ -36,9 +36,9 @@ class CountingClient(Client):
         super().__init__(*args, **options)
         self.calls: list[str] = []
 
-    async def get(self, path: str, limit: int = BODY_LIMIT) -> Answer:
+    async def get(self, path: str, limit: int = BODY_LIMIT, *, at_once: bool = False) -> Answer:
         self.calls.append(f"GET {path}")
-        return await super().get(path, limit)
+        return await super().get(path, limit, at_once=at_once)
 
     async def post(self, path: str, body: bytes, send_before: float = math.inf) -> Answer:
         self.calls.append(f"POST {path}")
