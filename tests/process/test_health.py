@@ -50,13 +50,29 @@ def ca_certificates(site: Site) -> tuple[int, list[x509.Certificate]]:
 
 def is_refused(site: Site) -> bool:
     status, value = ask(site, "ready")
-    return status == 503 and value["reasons"] == ["No CA of dogtag can be used: dogtag is circuit_open."]
+    return status == 503 and value["reasons"] == ["No CA of dogtag can be used: only is circuit_open."]
+
+
+class WatchedSite(Site):
+    """The CA "only", in a group of its own, so that it is asked often how it is."""
+
+    def cas(self, **settings: str | int) -> str:
+        return f"""
+{self.dogtag.table(id="only", **settings)}
+[ha]
+enabled = true
+[[ha.group]]
+name = "dogtag"
+ca_ids = ["only"]
+health_check_interval = 1
+timeout = 1
+"""
 
 
 def test_a_start_without_the_ca_gives_out_its_certificates_and_is_not_ready(tmp_path: Path) -> None:
-    with running(tmp_path) as site:
+    with running(tmp_path, kind=WatchedSite) as site:
         until(lambda: ready(site) == 200, 20, "the daemon was not ready")
-        until(lambda: ask(site, "ca")[1]["dogtag"]["status"] == "healthy", 20, "the CA was not healthy")
+        until(lambda: ask(site, "ca")[1]["only"]["status"] == "healthy", 20, "the CA was not healthy")
         assert site.device().ask(AUTO).status == 200
         site.daemon.stop()
         site.dogtag.kill()
@@ -66,7 +82,7 @@ def test_a_start_without_the_ca_gives_out_its_certificates_and_is_not_ready(tmp_
         until(lambda: is_refused(site), 20, "the daemon did not say that it is not ready, and why")
         assert ask(site, "live") == (200, {"status": "live"})
         status, cas = ask(site, "ca")
-        assert (status, cas["dogtag"]["status"]) == (200, "circuit_open")
+        assert (status, cas["only"]["status"]) == (200, "circuit_open")
         assert ca_certificates(site) == (200, [site.dogtag.root.certificate])
 
 
