@@ -146,11 +146,11 @@ dogtag_profile = "kipukaServer"
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, approval: int = 30, replay: int = 600) -> Iterator[Site]:
+def running(folder: Path, *, approval: int = 30, replay: int = 600, kind: type[Site] = Site) -> Iterator[Site]:
     """Run both; whatever was done to it, the daemon never failed in an unforeseen way."""
     (folder / "dogtag").mkdir()
     with DogtagServer(folder / "dogtag") as dogtag:
-        site = Site(folder, dogtag, approval=approval, replay=replay)
+        site = kind(folder, dogtag, approval=approval, replay=replay)
         with site.daemon:
             yield site
         assert "Traceback" not in site.daemon.log_text(), site.daemon.log_tail()

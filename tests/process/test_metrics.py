@@ -125,6 +125,6 @@ def test_the_log_in_json(own: LocalSite) -> None:
     assert {"kipuka.access", "kipuka.audit"} <= {record["logger"] for record in named}
     (access,) = (record for record in named if record["logger"] == "kipuka.access")
     assert access["fields"]["status"] == 400
-    issued = [record for record in records if '"outcome": "issued"' in record["message"]]
+    issued = [record for record in records if '"event": "enrollment",' in record["message"]]
     assert json.loads(issued[0]["message"])["reference"] == issued[0]["reference"]
     assert ALICE[1] not in daemon.log_text()
