@@ -97,12 +97,13 @@ class Pool:
     async def status(self, certificate: x509.Certificate) -> CertificateStatus:
         """Ask whether the certificate is still good, whichever member issued it.
 
-        A member that does not know it may only not have heard of it yet, so then the others are asked too.
+        A member that does not know it may only not have heard of it yet, so it is unknown only when all say so: the
+        one that issued it may have gone before it was replicated.
 
-        :raises AuthorityError: no member can say now.
+        :raises AuthorityError: no member can say now, or one that might know it cannot.
         """
         trouble: AuthorityError | None = None
-        is_unknown = False
+        unknown = 0
         for member in self._likeliest():
             if not (member.is_used or member.may_be_tried):
                 break
@@ -113,9 +114,15 @@ class Pool:
                 continue
             if status is not CertificateStatus.UNKNOWN:
                 return status
-            is_unknown = True
-        if is_unknown:
+            unknown += 1
+        if unknown == len(self._members):
             return CertificateStatus.UNKNOWN
+        if unknown:
+            raise AuthorityError(
+                Kind.UNREACHABLE,
+                "A CA that may know the client certificate is away: try again later.",
+                f"group {self.id}: unknown to those that answer; another says: {trouble or 'not asked, it is away'}",
+            )
         raise trouble or self._nobody()
 
     @staticmethod

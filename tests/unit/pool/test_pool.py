@@ -190,15 +190,28 @@ class PoolTest(SynchronousTestCase):
         with self.assertRaises(AuthorityError):
             run(self.pool.chain())
 
-    def test_status_comes_from_any_member_and_unknown_only_when_none_knows_it(self) -> None:
+    def test_status_comes_from_any_member_and_unknown_only_when_all_say_so(self) -> None:
         a, b = self.group.cas
         certificate = issued(csr()).certificate
         assert run(self.pool.status(certificate)) is CertificateStatus.GOOD
         a.statuses[certificate.serial_number] = CertificateStatus.UNKNOWN
         b.statuses[certificate.serial_number] = CertificateStatus.REVOKED
         assert run(self.pool.status(certificate)) is CertificateStatus.REVOKED
-        b.away = gone()
+        b.statuses[certificate.serial_number] = CertificateStatus.UNKNOWN
         assert run(self.pool.status(certificate)) is CertificateStatus.UNKNOWN
-        a.away = gone()
+        a.away = b.away = gone()
         with self.assertRaises(AuthorityError):
             run(self.pool.status(certificate))
+
+    def test_what_one_member_does_not_know_may_be_known_to_one_that_is_away(self) -> None:
+        a, b = self.group.cas
+        certificate = issued(csr()).certificate
+        a.statuses[certificate.serial_number] = CertificateStatus.UNKNOWN
+        b.away = gone()
+        with self.assertRaisesRegex(AuthorityError, "A CA that may know the client certificate is away"):
+            run(self.pool.status(certificate))
+        self.group.break_down(1, gone())  # so that it is not even asked
+        with self.assertRaisesRegex(AuthorityError, "A CA that may know the client certificate is away"):
+            run(self.pool.status(certificate))
+        a.statuses[certificate.serial_number] = CertificateStatus.GOOD
+        assert run(self.pool.status(certificate)) is CertificateStatus.GOOD
