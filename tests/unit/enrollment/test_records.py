@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 class TheRecords(SynchronousTestCase):
     def setUp(self) -> None:
-        self.store = Store.open(f"sqlite:///{Path(self.mktemp()).resolve()}")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.store = Store.open(f"sqlite:///{Path(folder.name, 'ledger.db')}")
         self.addCleanup(self.store.close)
         self.events: list[str] = []
         clock = Clock()
