@@ -97,9 +97,9 @@ class LookupTests(TestCase):
             calls: list[str] = []
             get = fresh._client.get
 
-            async def noting(path: str, *arguments: int, calls=calls, get=get) -> object:
+            async def noting(path: str, *arguments: int, calls=calls, get=get, **options: object) -> object:
                 calls.append(path)
-                return await get(path, *arguments)
+                return await get(path, *arguments, **options)
 
             fresh._client.get = noting
             self.assertEqual(await self.find(csr, fresh), issued, name)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from kipuka.access.tokens import Scope, Token, hash_token, new_token, with_token
@@ -209,6 +210,7 @@ class RevocationTests(TestCase):
         for _ in range(100):  # until it is replicated
             if await clone.owns(certificate.serial_number) is not None:
                 break
+            await deferLater(reactor, 0.5)
         revoked = await clone.revoke(certificate.serial_number, Reason.CESSATION_OF_OPERATION)
         self.assertIs(revoked.effect, Effect.REVOKED)
 
