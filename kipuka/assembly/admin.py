@@ -117,7 +117,7 @@ class AuditRecords:
             until=filters.get("until"),
         )
         try:
-            found = await self._ledger.run(lambda: self._ledger.store.audit_page(before, limit, **wanted))
+            found = await self._ledger.run(lambda: self._ledger.store.audit.page(before, limit, **wanted))
         except StoreUnavailable as trouble:
             raise RequestError(
                 Kind.BUSY, "The audit cannot be asked at the moment: try again later.", str(trouble)

@@ -14,9 +14,8 @@ from typing import Any, Self, TypedDict, Unpack
 
 from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, or_, select, update
 
-from kipuka.observe.audit.chain import Entry
 from kipuka.observe.audit.record import Record
-from kipuka.store.audit import AuditTable, Filters, append
+from kipuka.store.audit import AuditTable, append
 from kipuka.store.certificates import Certificates
 from kipuka.store.chains import Chains
 from kipuka.store.database import Database
@@ -317,12 +316,6 @@ class Store:
         alive = select(processes.c.id).where(processes.c.id == _ROW.process, processes.c.seen >= dead_before)
         query = select(enrollments).where(_ROW.state == State.SUBMITTING, ~alive.exists())
         return self._rows(query.order_by(_ROW.id))
-
-    # --- audit
-
-    def audit_page(self, before: int | None = None, limit: int = 50, **filters: Unpack[Filters]) -> list[Entry]:
-        """Records of the audit, newest first: see :meth:`kipuka.store.audit.AuditTable.page`."""
-        return self.audit.page(before, limit, **filters)
 
     def _rows(self, query: Select[Any]) -> list[Enrollment]:
         with self._database.read() as connection:

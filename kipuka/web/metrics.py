@@ -14,13 +14,7 @@ from kipuka.web import session
 from kipuka.web.admin.door import bearer_token
 from kipuka.web.admin.routing import json_errors, refusal
 from kipuka.web.answers import Answer, prepare
-
-Authorise = Callable[[Request], Awaitable[None]]
-"""Raises RequestError, UNAUTHENTICATED or FORBIDDEN, for whoever may not read the numbers."""
-
-
-async def anybody(_request: Request) -> None:
-    """Everybody may read who reaches the listener."""
+from kipuka.web.health import Authorise, anybody
 
 
 class MetricsPage:

@@ -15,8 +15,9 @@ from twisted.web.http import Request
 from kipuka.authority.interface import EnrollmentRequest, Outcome, Pending
 from kipuka.errors import AuthorityError, Kind, RequestError
 from kipuka.observe.context import reference
+from kipuka.web.health import Authorise, anybody
 from kipuka.web.limits import Limits
-from kipuka.web.metrics import Authorise, MetricsPage, anybody
+from kipuka.web.metrics import MetricsPage
 from kipuka.web.site import EstSite
 from kipuka.web.tree import Tree
 from tests.support import pki

@@ -219,7 +219,7 @@ def test_the_audit_says_who_abandoned_what(
         monkeypatch.setenv("SUDO_USER", sudo)
     row = add(store, State.PENDING, request_id="12", subject='CN=one\n{"event": "forged"}')
     run("abandon", row.id, "--yes")
-    (entry,) = store.audit_page()
+    (entry,) = store.audit.page()
     name = by.format(pwd.getpwuid(os.getuid()).pw_name)
     said = {key: value for key, value in entry.facts.items() if key not in ("time", "node", "hash", "previous")}
     assert said == {
@@ -241,7 +241,7 @@ def test_the_audit_says_who_abandoned_what(
 def test_nothing_is_said_of_what_was_not_abandoned(store: Store, run: Run) -> None:
     row = add(store, State.CLOSED)
     assert run("abandon", row.id, "--yes")[0] == 1
-    assert store.audit_page() == []
+    assert store.audit.page() == []
 
 
 def test_abandon_without_a_terminal(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ class Audited(Base):
 
     def stored(self) -> list[dict[str, object]]:
         assert list(self.node.store.audit.check(Walk())) == []
-        return [entry.facts for entry in reversed(self.node.store.audit_page())]
+        return [entry.facts for entry in reversed(self.node.store.audit.page())]
 
     def test_every_event_is_recorded_once_in_each_place(self) -> None:
         self.ca.script = [Pending("4711")]

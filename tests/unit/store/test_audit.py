@@ -25,21 +25,21 @@ def faults(store: Store) -> list[str]:
 
 
 def numbers(store: Store, **filters: object) -> list[int]:
-    return [entry.facts["enrollment"] for entry in store.audit_page(**filters)]  # type: ignore[arg-type]
+    return [entry.facts["enrollment"] for entry in store.audit.page(**filters)]  # type: ignore[arg-type]
 
 
 def test_an_empty_chain(store: Store) -> None:
-    assert store.audit_page() == []
+    assert store.audit.page() == []
     assert faults(store) == []
     store.audit.append([])
-    assert store.audit_page() == []
+    assert store.audit.page() == []
     assert store.audit.clean(NOW) == 0
 
 
 def test_what_is_appended_is_a_chain_newest_first(place: Place, store: Store) -> None:
     store.audit.append([record(1), record(2)])
     place.open().audit.append([record(3)])
-    entries = store.audit_page()
+    entries = store.audit.page()
     assert [entry.seq for entry in entries] == [3, 2, 1]
     assert entries[0].previous == entries[1].hash
     assert entries[0].facts["event"] == "refusal"
@@ -83,7 +83,7 @@ def test_filters(store: Store) -> None:
 
 def test_names_that_a_database_does_not_take(store: Store) -> None:
     store.audit.append([record(1, caller="user:\0\ud800", label="\u202e", ca="x" * 5000)])
-    assert store.audit_page()[0].facts["caller"] == "user:\0\ud800"
+    assert store.audit.page()[0].facts["caller"] == "user:\0\ud800"
     assert faults(store) == []
 
 
@@ -102,12 +102,12 @@ def test_a_move_and_its_record_are_one(store: Store) -> None:
         raise ValueError(moved.state)
 
     assert store.move(row.id, {State.PENDING}, State.ISSUED, NOW, audit=describe) is None
-    assert store.audit_page() == []
+    assert store.audit.page() == []
     with pytest.raises(ValueError, match="SUBMITTING"):
         store.move(row.id, OPEN, State.SUBMITTING, NOW, audit=fails)
     assert store.get(row.id) == row
     store.move(row.id, OPEN, State.SUBMITTING, NOW, audit=describe)
-    (entry,) = store.audit_page()
+    (entry,) = store.audit.page()
     assert entry.facts["outcome"] == "submitting"
 
 
