@@ -21,10 +21,10 @@ from statistics import median
 
 from sqlalchemy import insert
 
-from kipuka.store.opening import open_database
+from kipuka.store.database.opening import open_database
+from kipuka.store.database.upgrade import bring_up_to_date
 from kipuka.store.rows import State
 from kipuka.store.schema import enrollments
-from kipuka.store.upgrade import bring_up_to_date
 from tests.process.ledger_site import MANUAL, POLL_INTERVAL, Site
 from tests.support.daemon import ROOT
 from tests.support.dogtag_server import LIST, SUBMIT, DogtagServer

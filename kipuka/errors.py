@@ -5,7 +5,7 @@
     └── AuthorityError    the CA's word or trouble; the kind says whose fault it is
 
 Every error carries a kind, a text that is safe to show to the client (what is wrong and what to do), and a cause
-for the log only. HTTP numbers live in ``kipuka.web.errors`` and nowhere else.
+for the log only. HTTP numbers live in ``kipuka.web.http.errors`` and nowhere else.
 """
 
 from __future__ import annotations

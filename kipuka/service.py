@@ -15,8 +15,8 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from kipuka.enrollment.desk import Desk
-from kipuka.web.limits import ConnectionLimit
-from kipuka.web.site import EstSite
+from kipuka.web.http.limits import ConnectionLimit
+from kipuka.web.http.site import EstSite
 
 _log = Logger("kipuka")
 

@@ -30,15 +30,15 @@ from kipuka.observe.audit.record import Audit
 from kipuka.observe.metrics import Metrics, Sources
 from kipuka.sockets import CannotListen, open_all
 from kipuka.tls.server import ServerConnections, ServerMaterial
-from kipuka.web.authentication import Passwords
-from kipuka.web.est import EstOperations
-from kipuka.web.limits import ConnectionLimit, Limits
+from kipuka.web.est.authentication import Passwords
+from kipuka.web.est.operations import EstOperations
+from kipuka.web.est.routing import Gate
+from kipuka.web.http.limits import ConnectionLimit, Limits
+from kipuka.web.http.nothing import Nothing
+from kipuka.web.http.session import client_address, reference
+from kipuka.web.http.site import EstSite
+from kipuka.web.http.tree import Tree
 from kipuka.web.metrics import MetricsPage
-from kipuka.web.nothing import Nothing
-from kipuka.web.routing import Gate
-from kipuka.web.session import client_address, reference
-from kipuka.web.site import EstSite
-from kipuka.web.tree import Tree
 
 Ask = Callable[[str], str]
 

@@ -15,8 +15,8 @@ from kipuka.access.token_file import TokenFile
 from kipuka.assembly.audit import Reactor
 from kipuka.assembly.listener import crls
 from kipuka.config import material, model
-from kipuka.enrollment.ledger import Ledger
-from kipuka.enrollment.records import Records
+from kipuka.enrollment.ledger.ledger import Ledger
+from kipuka.enrollment.ledger.records import Records
 from kipuka.errors import Kind, RequestError
 from kipuka.observe.audit.record import Audit, AuditEvent
 from kipuka.store.audit import Filters
@@ -26,7 +26,7 @@ from kipuka.web.admin.api import AdminApi
 from kipuka.web.admin.backend import AuditFilters, AuditPages, Revocation
 from kipuka.web.admin.door import Door
 from kipuka.web.admin.routing import Gate
-from kipuka.web.nothing import Nothing
+from kipuka.web.http.nothing import Nothing
 
 _log = Logger("kipuka.admin")
 

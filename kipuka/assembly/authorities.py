@@ -12,7 +12,7 @@ from kipuka.authority.dogtag import DogtagAuthority, Keeper, Subsystem
 from kipuka.authority.interface import Authority
 from kipuka.authority.local import LocalAuthority
 from kipuka.config import material, model
-from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.tls.client import ClientPolicy
 
 Ask = Callable[[str], str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
-from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.store.errors import StoreUnavailable
 
 _log = Logger("kipuka.ledger")

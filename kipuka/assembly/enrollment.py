@@ -19,10 +19,10 @@ from kipuka.assembly.revocation import Lists, issuers
 from kipuka.authority.interface import Authority
 from kipuka.config import model
 from kipuka.enrollment.desk import Desk, Loop
-from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.ledger.ledger import Ledger
+from kipuka.enrollment.ledger.records import Records
 from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.reconciliation import STUCK
-from kipuka.enrollment.records import Records
 from kipuka.enrollment.registration import Registration, Times
 from kipuka.enrollment.revocation import Revocation
 from kipuka.enrollment.submission import Submitter

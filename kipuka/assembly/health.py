@@ -9,7 +9,7 @@ from twisted.web.resource import IResource
 
 from kipuka.access.tokens import Scope
 from kipuka.config import model
-from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.web import health
 from kipuka.web.admin.routing import Gate
 

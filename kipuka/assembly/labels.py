@@ -12,7 +12,7 @@ from kipuka.config import model
 from kipuka.enrollment.registration import Registration
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
-from kipuka.web.routing import Label
+from kipuka.web.est.routing import Label
 
 Register = Callable[[str, str | None, str | None], Registration]
 """Makes the registration authority for a CA's id, a label's name and its profile."""

@@ -11,14 +11,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kipuka.config import material, model
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.ledger.states import Event
 from kipuka.errors import Kind, RequestError
 from kipuka.observe.metrics import Expiry, Metrics, Names
 from kipuka.store.errors import StoreUnavailable
 from kipuka.store.rows import State
 from kipuka.tls.failures import cause
 from kipuka.tls.server import Refusals, RefusedCertificate
-from kipuka.web.authentication import InThread
+from kipuka.web.est.authentication import InThread
 
 _log = Logger("kipuka.metrics")
 

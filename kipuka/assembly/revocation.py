@@ -13,7 +13,7 @@ from kipuka.authority.local import LocalAuthority
 from kipuka.authority.local import revocation as local
 from kipuka.authority.local.book import Book
 from kipuka.authority.revoking import Reason, Revokes
-from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.enrollment.revocation import Revocation
 from kipuka.errors import AuthorityError, Kind
 from kipuka.store.store import Store, StoreUnavailable

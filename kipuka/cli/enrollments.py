@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from kipuka.cli import CommandError
 from kipuka.config.load import ConfigFaults, load
 from kipuka.enrollment.audit import describe
-from kipuka.enrollment.states import ENDED, Event
+from kipuka.enrollment.ledger.states import ENDED, Event
 from kipuka.observe.audit.record import Record
 from kipuka.store.rows import OPEN, Enrollment, State
 from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Protocol
 
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.ledger.states import Event
 from kipuka.observe.audit.record import AuditEvent, Origin, Record
 from kipuka.store.rows import Enrollment
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from kipuka import __version__
-from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.revocation import Revocation
 from kipuka.enrollment.submission import Submitter

@@ -15,10 +15,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kipuka.authority.interface import Authority, Issued, Refused, TracksRequests, Undecided
-from kipuka.enrollment.application import carries_key
-from kipuka.enrollment.ledger import DEAD, Ledger, loop
+from kipuka.enrollment.ledger.application import carries_key
+from kipuka.enrollment.ledger.ledger import DEAD, Ledger, loop
+from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.reconciliation import Reconciliation
-from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import granted, refused
 from kipuka.errors import AuthorityError
 from kipuka.store.rows import Enrollment, State

@@ -28,9 +28,9 @@ from kipuka.authority.interface import (
     TracksRequests,
     Undecided,
 )
-from kipuka.enrollment.application import carries_key
-from kipuka.enrollment.ledger import Ledger
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.ledger.application import carries_key
+from kipuka.enrollment.ledger.ledger import Ledger
+from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.submission import granted, refused
 from kipuka.errors import AuthorityError, Kind
 from kipuka.store.rows import Enrollment, State

@@ -20,9 +20,9 @@ from kipuka.authority.interface import (
     KnowsStatus,
     Names,
 )
-from kipuka.enrollment.application import Applicant, application
-from kipuka.enrollment.ledger import Ledger
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.ledger.application import Applicant, application
+from kipuka.enrollment.ledger.ledger import Ledger
+from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.submission import Submitter
 from kipuka.errors import AuthorityError, Kind, RequestError
 from kipuka.store.rows import Enrollment, State

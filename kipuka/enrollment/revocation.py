@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from kipuka.authority.revoking import Effect, Reason, Revoked, Revokes, Standing
-from kipuka.enrollment.ledger import Ledger
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.ledger.ledger import Ledger
+from kipuka.enrollment.ledger.states import Event
 from kipuka.errors import AuthorityError, Kind, KipukaError, RequestError
 from kipuka.store.store import StoreUnavailable
 

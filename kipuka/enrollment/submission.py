@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from kipuka.authority.interface import Authority, ChoosesInstance, EnrollmentRequest, Issued, Outcome, Refused
-from kipuka.enrollment.application import carries_key
 from kipuka.enrollment.audit import NOWHERE
-from kipuka.enrollment.ledger import Ledger
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.ledger.application import carries_key
+from kipuka.enrollment.ledger.ledger import Ledger
+from kipuka.enrollment.ledger.states import Event
 from kipuka.errors import AuthorityError, Kind
 from kipuka.observe.audit.record import Origin
 from kipuka.store.rows import Enrollment, State

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import sqlite
 
 from kipuka.observe.audit.chain import Broken, Entry, Link, Walk, read, seal
 from kipuka.observe.audit.record import AuditEvent, Record, written
-from kipuka.store.database import Database
+from kipuka.store.database.engine import Database
 from kipuka.store.schema import Words, audit, audit_end
 
 _AT_ONCE = 500

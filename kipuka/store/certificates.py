@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, select, update
 
-from kipuka.store.database import Database
+from kipuka.store.database.engine import Database
 from kipuka.store.schema import certificates, crls
 
 _ROW = certificates.c

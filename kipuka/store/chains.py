@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from kipuka.store.database import Database
+from kipuka.store.database.engine import Database
 from kipuka.store.schema import ca_chains
 
 

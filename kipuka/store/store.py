@@ -18,12 +18,12 @@ from kipuka.observe.audit.record import Record
 from kipuka.store.audit import AuditTable, append
 from kipuka.store.certificates import Certificates
 from kipuka.store.chains import Chains
-from kipuka.store.database import Database
+from kipuka.store.database.engine import Database
+from kipuka.store.database.opening import open_database
+from kipuka.store.database.upgrade import bring_up_to_date
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
-from kipuka.store.opening import open_database
 from kipuka.store.rows import Application, Enrollment, State
 from kipuka.store.schema import IS_OPEN, enrollment, enrollments, leases, processes
-from kipuka.store.upgrade import bring_up_to_date
 
 __all__ = ["Changes", "Store", "StoreUnavailable", "UnusableDatabase"]
 

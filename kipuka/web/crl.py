@@ -11,8 +11,8 @@ from email.utils import format_datetime
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from kipuka.web import json_answers
-from kipuka.web.answers import Answer, prepare
+from kipuka.web.http import json_answers
+from kipuka.web.http.answers import Answer, prepare
 
 _SEGMENTS = 2
 _MAX_AGE = 60
@@ -47,7 +47,7 @@ class Crls(Resource):
         return NOT_DONE_YET
 
     def _answer(self, request: Request) -> Answer:
-        path = request.postpath or []  # the whole of it: kipuka.web.tree
+        path = request.postpath or []  # the whole of it: kipuka.web.http.tree
         find = self._lists.get(path[1].decode("utf-8", "replace")) if len(path) == _SEGMENTS else None
         crl = None if find is None else find()
         if crl is None:

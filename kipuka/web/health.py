@@ -15,10 +15,10 @@ from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from kipuka.errors import Kind, KipukaError, RequestError
-from kipuka.web import json_answers, session
 from kipuka.web.admin.door import bearer_token
 from kipuka.web.admin.routing import refusal
-from kipuka.web.answers import Answer, prepare
+from kipuka.web.http import json_answers, session
+from kipuka.web.http.answers import Answer, prepare
 
 Cas = Callable[[], Mapping[str, Mapping[str, object]]]
 """How each CA is, by id: at least "status", "last_check" and "consecutive_failures"."""

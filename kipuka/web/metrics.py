@@ -10,11 +10,11 @@ from twisted.web.http import Request
 from twisted.web.resource import IResource
 
 from kipuka.errors import KipukaError
-from kipuka.web import session
 from kipuka.web.admin.door import bearer_token
 from kipuka.web.admin.routing import json_errors, refusal
-from kipuka.web.answers import Answer, prepare
 from kipuka.web.health import Authorise, anybody
+from kipuka.web.http import session
+from kipuka.web.http.answers import Answer, prepare
 
 
 class MetricsPage:
@@ -41,7 +41,7 @@ class MetricsPage:
         self._authorise = authorise
 
     def resource(self) -> IResource:
-        """The resource for ``b"metrics"`` of a :class:`~kipuka.web.tree.Tree`."""
+        """The resource for ``b"metrics"`` of a :class:`~kipuka.web.http.tree.Tree`."""
         return self.app.resource()
 
     @app.route("/metrics", methods=["GET", "HEAD"])

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from kipuka.authority.dogtag import DogtagAuthority
-from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.tls.client import ClientPolicy
 from tests.support import transcript

@@ -18,7 +18,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from kipuka.authority.dogtag import DogtagAuthority
-from kipuka.authority.dogtag.client import BODY_LIMIT, Client
+from kipuka.authority.dogtag.rest.client import BODY_LIMIT, Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import EnrollmentRequest, Issued, Pending
 from kipuka.errors import AuthorityError, Kind

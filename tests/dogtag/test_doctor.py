@@ -18,7 +18,7 @@ from cryptography import x509
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from kipuka.cli.doctor.dogtag import Circumstances, examine
+from kipuka.cli.doctor.checks.dogtag import Circumstances, examine
 from kipuka.cli.doctor.findings import Finding, Level
 from kipuka.config.model import DogtagCa
 from tests.dogtag.conftest import Account, Lab

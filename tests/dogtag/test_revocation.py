@@ -21,7 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from kipuka.access.tokens import Scope, Token, hash_token, new_token, with_token
 from kipuka.authority.dogtag import DogtagAuthority
-from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Issued
 from kipuka.authority.revoking import Effect, Reason, Revokes

@@ -12,7 +12,7 @@ from twisted.web.http_headers import Headers
 
 from kipuka.est import media
 from kipuka.est.csr import CertificationRequest
-from kipuka.web.authentication import wants_bare_challenge
+from kipuka.web.est.authentication import wants_bare_challenge
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "clients"
 REQUESTS = sorted(VECTORS.glob("*.http"))

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kipuka.web.limits import LINGER
+from kipuka.web.http.limits import LINGER
 from tests.process.client import Connection
 from tests.process.conftest import check_log
 from tests.process.sites import ALICE, Site

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from kipuka.access.tokens import Scope, Token, hash_token, new_token, with_token
-from kipuka.web.json_answers import MEDIA_TYPE
+from kipuka.web.http.json_answers import MEDIA_TYPE
 from tests.process.client import Connection, Tls
 from tests.process.conftest import check_log
 from tests.process.sites import ALICE, Site

@@ -32,8 +32,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from kipuka.authority.dogtag import DogtagAuthority
-from kipuka.authority.dogtag.client import Client
-from kipuka.authority.dogtag.paths import Paths
+from kipuka.authority.dogtag.rest.client import Client
+from kipuka.authority.dogtag.rest.paths import Paths
 from kipuka.authority.dogtag.wire import Answer
 from tests.support import dogtag_answers as answers
 from tests.support import dogtag_lists, dogtag_revocation, pki

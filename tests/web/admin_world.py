@@ -17,13 +17,13 @@ from kipuka.access.failures import Failures
 from kipuka.access.token_file import TokenFile
 from kipuka.access.tokens import Scope, Token, hash_token, new_token, with_token
 from kipuka.authority.interface import Pending
-from kipuka.enrollment.records import Records
+from kipuka.enrollment.ledger.records import Records
 from kipuka.errors import Kind, RequestError
 from kipuka.web.admin.api import AdminApi
 from kipuka.web.admin.door import Door
 from kipuka.web.admin.routing import Gate
-from kipuka.web.site import EstSite
-from kipuka.web.tree import Tree
+from kipuka.web.http.site import EstSite
+from kipuka.web.http.tree import Tree
 from tests.support import pki
 from tests.web.fakes import RETRY_AFTER, World, basic, body
 from tests.web.wire import EST, Answer, Client, Session

@@ -18,20 +18,20 @@ from kipuka.access import checks
 from kipuka.access.policy import Credential, Policy
 from kipuka.access.users import wrong_credentials
 from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Issued, Names, Outcome
-from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.ledger.ledger import Ledger
+from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.registration import Registration, Times
-from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
 from kipuka.observe.audit.record import Record
 from kipuka.store.rows import Enrollment
 from kipuka.store.store import Store
-from kipuka.web.authentication import Passwords
-from kipuka.web.est import EstOperations
-from kipuka.web.limits import Limits
-from kipuka.web.routing import Gate, Label
-from kipuka.web.site import EstSite
+from kipuka.web.est.authentication import Passwords
+from kipuka.web.est.operations import EstOperations
+from kipuka.web.est.routing import Gate, Label
+from kipuka.web.http.limits import Limits
+from kipuka.web.http.site import EstSite
 from tests.support import pki
 from tests.web.wire import Client, Session
 

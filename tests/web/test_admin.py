@@ -21,8 +21,8 @@ from kipuka.web.admin.api import AdminApi
 from kipuka.web.admin.description import describe
 from kipuka.web.admin.routing import ANYBODY
 from kipuka.web.health import HealthPages
-from kipuka.web.site import EstSite
-from kipuka.web.tree import Tree
+from kipuka.web.http.site import EstSite
+from kipuka.web.http.tree import Tree
 from tests.web.admin_world import ALLOWED, EVENTS, REASONS, AdminClient, Office, error, not_found, office, value
 from tests.web.fakes import RETRY_AFTER, World
 from tests.web.wire import EST, Session, message

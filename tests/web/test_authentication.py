@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from kipuka.access.users import Users, hash_password, wrong_credentials
-from kipuka.web.authentication import CONCURRENT, WAITING, Passwords, basic_credentials
+from kipuka.web.est.authentication import CONCURRENT, WAITING, Passwords, basic_credentials
 from tests.support import pki
 from tests.web.fakes import ALICE, World, basic, body
 from tests.web.wire import EST, Answer, message

@@ -9,10 +9,10 @@ from twisted.internet.task import Clock
 from twisted.web.pages import notFound
 
 from kipuka.web.crl import Crl, Crls
-from kipuka.web.json_answers import MEDIA_TYPE
-from kipuka.web.limits import Limits
-from kipuka.web.site import EstSite
-from kipuka.web.tree import Tree
+from kipuka.web.http.json_answers import MEDIA_TYPE
+from kipuka.web.http.limits import Limits
+from kipuka.web.http.site import EstSite
+from kipuka.web.http.tree import Tree
 from tests.web.wire import Client
 
 

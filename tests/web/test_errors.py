@@ -9,9 +9,9 @@ from cryptography.x509.oid import NameOID
 from twisted.python.failure import Failure
 
 from kipuka.authority.interface import EnrollmentRequest, Outcome
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.ledger.states import Event
 from kipuka.errors import AuthorityError, Kind, RequestError
-from kipuka.web import errors
+from kipuka.web.http import errors
 from tests.support import pki
 from tests.web.fakes import RETRY_AFTER, World, basic, body
 from tests.web.wire import EST, Answer, message

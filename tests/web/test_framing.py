@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kipuka.web.limits import Limits
+from kipuka.web.http.limits import Limits
 from tests.support import framing, pki
 from tests.web.fakes import World, basic, body
 from tests.web.wire import EST, message

@@ -13,9 +13,9 @@ from twisted.web.resource import Resource
 
 from kipuka.errors import Kind, RequestError
 from kipuka.web.health import Authorise, HealthPages, anybody, loopback
-from kipuka.web.limits import Limits
-from kipuka.web.site import EstSite
-from kipuka.web.tree import Tree
+from kipuka.web.http.limits import Limits
+from kipuka.web.http.site import EstSite
+from kipuka.web.http.tree import Tree
 from tests.web.wire import Answer, Client
 
 CAS: dict[str, dict[str, Any]] = {

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kipuka.web import json_answers
+from kipuka.web.http import json_answers
 
 
 def test_an_answer_is_json_that_no_cache_keeps() -> None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.testing import StringTransport
 
-from kipuka.web.limits import LINGER, ConnectionLimit, Limits
+from kipuka.web.http.limits import LINGER, ConnectionLimit, Limits
 from tests.support import pki
 from tests.web.fakes import World, basic, body
 from tests.web.wire import EST, Client, message

@@ -16,10 +16,10 @@ from kipuka.authority.interface import EnrollmentRequest, Outcome, Pending
 from kipuka.errors import AuthorityError, Kind, RequestError
 from kipuka.observe.context import reference
 from kipuka.web.health import Authorise, anybody
-from kipuka.web.limits import Limits
+from kipuka.web.http.limits import Limits
+from kipuka.web.http.site import EstSite
+from kipuka.web.http.tree import Tree
 from kipuka.web.metrics import MetricsPage
-from kipuka.web.site import EstSite
-from kipuka.web.tree import Tree
 from tests.support import pki
 from tests.web.fakes import World, basic, body
 from tests.web.wire import EST, PLAIN, Client

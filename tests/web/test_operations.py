@@ -12,7 +12,7 @@ from pyasn1_modules import rfc5652
 from twisted.internet.defer import Deferred
 
 from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Pending
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.ledger.states import Event
 from kipuka.errors import AuthorityError, Kind
 from tests.support import pki
 from tests.web.fakes import RETRY_AFTER, World, basic, body

@@ -8,7 +8,7 @@ import pytest
 from twisted.web.resource import IResource, Resource
 from twisted.web.test.requesthelper import DummyRequest
 
-from kipuka.web.tree import Tree
+from kipuka.web.http.tree import Tree
 
 
 class _Room(Resource):

@@ -19,7 +19,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kipuka.web.site import EstSite
+from kipuka.web.http.site import EstSite
 
 EST = "/.well-known/est"
 PLAIN = "text/plain; charset=utf-8"

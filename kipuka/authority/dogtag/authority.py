@@ -12,13 +12,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IPolicyForHTTPS
 
-from kipuka.authority.dogtag import outcome, wire
+from kipuka.authority.dogtag import wire
 from kipuka.authority.dogtag.cached import Cached
-from kipuka.authority.dogtag.calls import Calls, Observe, nobody
 from kipuka.authority.dogtag.chain import Chain, Keeper
-from kipuka.authority.dogtag.client import Client
 from kipuka.authority.dogtag.lookup import Lookup
-from kipuka.authority.dogtag.paths import Operation, Paths
+from kipuka.authority.dogtag.rest import outcome
+from kipuka.authority.dogtag.rest.calls import Calls, Observe, nobody
+from kipuka.authority.dogtag.rest.client import Client
+from kipuka.authority.dogtag.rest.paths import Operation, Paths
 from kipuka.authority.dogtag.revocation import Revocation
 from kipuka.authority.dogtag.tracking import Tracking
 from kipuka.authority.interface import (
@@ -112,7 +113,7 @@ class DogtagAuthority:
         :param policy: trust and agent certificate, see :class:`kipuka.tls.client.ClientPolicy`.
         :param timeout: seconds for one call to Dogtag as a whole.
         :param max_connections: calls in flight at once.
-        :param paths: operation name to path, where this CA's differ; see :mod:`kipuka.authority.dogtag.paths`.
+        :param paths: operation name to path, where this CA's differ; see :mod:`kipuka.authority.dogtag.rest.paths`.
         :raises ValueError: a path override is wrong.
         """
         client = Client.open(reactor, url, policy, timeout=timeout, max_connections=max_connections)

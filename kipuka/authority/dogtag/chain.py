@@ -13,9 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from kipuka.authority.dogtag import outcome, wire
+from kipuka.authority.dogtag import wire
 from kipuka.authority.dogtag.cached import Cached
-from kipuka.authority.dogtag.paths import Operation
+from kipuka.authority.dogtag.rest import outcome
+from kipuka.authority.dogtag.rest.paths import Operation
 from kipuka.authority.dogtag.tracking import Call
 
 Certificates = tuple[x509.Certificate, ...]

@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from kipuka.authority.dogtag import outcome, wire
-from kipuka.authority.dogtag.paths import Operation
+from kipuka.authority.dogtag import wire
+from kipuka.authority.dogtag.rest import outcome
+from kipuka.authority.dogtag.rest.paths import Operation
 from kipuka.authority.dogtag.tracking import LIST_SECONDS, Call, list_limit, refusal
 from kipuka.authority.interface import Absent, Finding, InProgress, Issued, Pending, Refused
 from kipuka.errors import Kind

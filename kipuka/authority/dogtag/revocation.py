@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twisted.internet.defer import DeferredLock
 
-from kipuka.authority.dogtag import outcome, wire
-from kipuka.authority.dogtag.calls import Calls
-from kipuka.authority.dogtag.paths import Operation
+from kipuka.authority.dogtag import wire
+from kipuka.authority.dogtag.rest import outcome
+from kipuka.authority.dogtag.rest.calls import Calls
+from kipuka.authority.dogtag.rest.paths import Operation
 from kipuka.authority.revoking import Effect, Reason, Revoked, Standing, Step, effect, next_step, unknown
 from kipuka.errors import AuthorityError, Kind
 

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from twisted.web.iweb import IPolicyForHTTPS
 
-from kipuka.authority.dogtag import outcome
-from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.rest import outcome
+from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.errors import AuthorityError
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from kipuka.authority.dogtag import outcome, wire
-from kipuka.authority.dogtag.paths import Operation
+from kipuka.authority.dogtag import wire
+from kipuka.authority.dogtag.rest import outcome
+from kipuka.authority.dogtag.rest.paths import Operation
 from kipuka.authority.interface import Issued, Pending, PendingRequests, Progress, Refused, Undecided
 from kipuka.errors import Kind
 

@@ -44,7 +44,7 @@ def register(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print findings while they come; return 1 when there was a fault."""
     # The check of a command line, or its help, need not wait for Twisted.
-    from kipuka.cli.doctor import configuration
+    from kipuka.cli.doctor.checks import configuration
 
     output = _Output(as_json=arguments.json)
     config, findings = configuration.read(arguments.file)

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from cryptography import x509
 
 from kipuka.authority.dogtag import wire
-from kipuka.authority.dogtag.outcome import no_such_path
+from kipuka.authority.dogtag.rest.outcome import no_such_path
 from kipuka.authority.dogtag.wire import Answer, message, printable
 from kipuka.cli.doctor.findings import Finding, fault, ok, warning
 from kipuka.config.certificates import name_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kipuka.cli.doctor import tls
+from kipuka.cli.doctor.checks import tls
 from kipuka.config.model import DEFAULT_AUTH, Auth, Config, TcpAddress
 
 _HOST, _PORT, _TRUST = "est.example.com", 8443, "tls-ca.pem"

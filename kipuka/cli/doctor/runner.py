@@ -11,8 +11,8 @@ from cryptography import x509
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThreadPool
 
-from kipuka.cli.doctor import configuration, dogtag, profiles, store, tls
-from kipuka.cli.doctor.dogtag import Certificates, Circumstances, Wanted
+from kipuka.cli.doctor.checks import configuration, dogtag, profiles, store, tls
+from kipuka.cli.doctor.checks.dogtag import Certificates, Circumstances, Wanted
 from kipuka.cli.doctor.findings import Finding, Report, fault, ok, warning
 from kipuka.config.certificates import name_of
 from kipuka.config.model import Config, DogtagCa, FileCa

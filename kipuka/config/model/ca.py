@@ -69,8 +69,8 @@ OPERATIONS: Mapping[str, str | None] = {
     "unrevoke": "{id}",
     "probe": None,  # may hold {id}
 }
-"""What ``paths`` may name, and what such a path has to hold. The same as kipuka.authority.dogtag.paths, which brings
-Twisted along and so is not imported here; a test keeps the two together."""
+"""What ``paths`` may name, and what such a path has to hold. The same as kipuka.authority.dogtag.rest.paths, which
+brings Twisted along and so is not imported here; a test keeps the two together."""
 
 
 def _paths(value: Mapping[str, str]) -> Mapping[str, str]:

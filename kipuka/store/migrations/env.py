@@ -1,4 +1,4 @@
-"""What Alembic runs to upgrade: on the connection, and inside the transaction, of :mod:`kipuka.store.upgrade`."""
+"""What Alembic runs to upgrade: on the connection and in the transaction of :mod:`kipuka.store.database.upgrade`."""
 
 from __future__ import annotations
 

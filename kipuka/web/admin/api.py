@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 from twisted.web.resource import IResource
 
 from kipuka.access.tokens import Scope
-from kipuka.enrollment.records import Enrollment, Records, State
+from kipuka.enrollment.ledger.records import Enrollment, Records, State
 from kipuka.errors import Kind, RequestError
 from kipuka.observe.audit.record import AuditEvent
-from kipuka.web import json_answers, session
 from kipuka.web.admin import fields, parameters, views
 from kipuka.web.admin.backend import AuditPages, Authorities, Revocation
 from kipuka.web.admin.description import describe
 from kipuka.web.admin.routing import ANYBODY, Call, Gate, Route, Routes
-from kipuka.web.answers import Answer
+from kipuka.web.http import json_answers, session
+from kipuka.web.http.answers import Answer
 
 Row = TypeVar("Row")
 

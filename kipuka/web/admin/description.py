@@ -10,7 +10,7 @@ from kipuka.access.tokens import Scope
 from kipuka.web.admin.parameters import Parameter, Schema
 from kipuka.web.admin.routing import Route
 from kipuka.web.admin.schemas import SCHEMAS
-from kipuka.web.json_answers import MEDIA_TYPE
+from kipuka.web.http.json_answers import MEDIA_TYPE
 
 _MEANING = {
     400: "The request cannot be read; the message names what is wrong.",

@@ -16,7 +16,7 @@ from kipuka.access.failures import Failures
 from kipuka.access.identity import Caller
 from kipuka.access.tokens import Scope, Token
 from kipuka.errors import Kind, RequestError
-from kipuka.web import session
+from kipuka.web.http import session
 
 InThread = Callable[[Callable[[], Any]], Deferred[Any]]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kipuka.enrollment.records import State
+from kipuka.enrollment.ledger.records import State
 from kipuka.errors import Kind, RequestError
 from kipuka.web.admin.parameters import (
     CURSOR_PATTERN,

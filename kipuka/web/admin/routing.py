@@ -23,12 +23,12 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from kipuka.access.tokens import Scope
 from kipuka.errors import Kind, KipukaError, RequestError
 from kipuka.observe.audit.record import Audit, AuditEvent, Record
-from kipuka.web import json_answers, session
 from kipuka.web.admin import parameters
 from kipuka.web.admin.door import Administrator, Door, TooManyFailuresError, bearer_token
 from kipuka.web.admin.parameters import Parameter, Schema
-from kipuka.web.answers import Answer, prepare
-from kipuka.web.errors import REALM, is_for_later, status_of
+from kipuka.web.http import json_answers, session
+from kipuka.web.http.answers import Answer, prepare
+from kipuka.web.http.errors import REALM, is_for_later, status_of
 
 _log = Logger("kipuka.admin")
 _SERVER_ERRORS = 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kipuka.enrollment.records import State
+from kipuka.enrollment.ledger.records import State
 
 Schema = dict[str, Any]
 

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from kipuka.enrollment.records import Enrollment
+from kipuka.enrollment.ledger.records import Enrollment
 
 
 def time(value: datetime | None) -> str | None:

@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs
 
 from kipuka.authority.dogtag import DogtagAuthority
 from kipuka.authority.dogtag.chain import checked
-from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.errors import AuthorityError
 from tests.support import pki

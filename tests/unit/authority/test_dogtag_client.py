@@ -1,4 +1,4 @@
-"""kipuka.authority.dogtag.client: over real TLS on 127.0.0.1, what is "not sent" and what is "answer lost"."""
+"""kipuka.authority.dogtag.rest.client: over real TLS on 127.0.0.1, what is "not sent" and what is "answer lost"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
-from kipuka.authority.dogtag.client import BODY_LIMIT, QUEUE, Client
+from kipuka.authority.dogtag.rest.client import BODY_LIMIT, QUEUE, Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.errors import AuthorityError, Kind
 from kipuka.tls.client import ClientPolicy

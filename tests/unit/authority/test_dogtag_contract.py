@@ -15,7 +15,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 
 from kipuka.authority.dogtag import DogtagAuthority
-from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import Answer
 from tests.support import pki, transcript
 from tests.support.dogtag_contract import DogtagContract

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 from kipuka.authority.dogtag import DogtagAuthority, lookup, wire
 from kipuka.authority.dogtag.lookup import common_name
-from kipuka.authority.dogtag.paths import Operation
+from kipuka.authority.dogtag.rest.paths import Operation
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import (
     Absent,

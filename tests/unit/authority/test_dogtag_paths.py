@@ -1,10 +1,10 @@
-"""kipuka.authority.dogtag.paths: which path is tried, and in which order."""
+"""kipuka.authority.dogtag.rest.paths: which path is tried, and in which order."""
 
 from __future__ import annotations
 
 import pytest
 
-from kipuka.authority.dogtag.paths import Operation, Paths
+from kipuka.authority.dogtag.rest.paths import Operation, Paths
 
 
 def test_the_recorded_path_comes_first_and_the_newer_one_next() -> None:

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from kipuka.authority.dogtag import DogtagAuthority, wire
-from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Issued
 from kipuka.authority.revoking import Effect, Reason, Revoked, Revokes

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import Answer
 from tests.support import pki, transcript
 from tests.support.dogtag_standin import URL, StandIn, now

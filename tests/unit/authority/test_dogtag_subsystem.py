@@ -9,7 +9,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 
 from kipuka.authority.dogtag import Subsystem
-from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import Probed
 from kipuka.errors import AuthorityError, Kind

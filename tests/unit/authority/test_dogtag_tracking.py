@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from kipuka.authority.dogtag import tracking
-from kipuka.authority.dogtag.paths import Operation
+from kipuka.authority.dogtag.rest.paths import Operation
 from kipuka.authority.dogtag.tracking import Tracking
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import (

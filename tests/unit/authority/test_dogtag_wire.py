@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kipuka.authority.dogtag import outcome, wire
+from kipuka.authority.dogtag import wire
+from kipuka.authority.dogtag.rest import outcome
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import Pending
 from kipuka.errors import AuthorityError, Kind

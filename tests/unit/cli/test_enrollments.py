@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from kipuka import cli
 from kipuka.cli.enrollments import ADVICE, MEANING
-from kipuka.enrollment.states import ENDED
+from kipuka.enrollment.ledger.states import ENDED
 from kipuka.store.rows import OPEN, Application, Enrollment, State
 from kipuka.store.store import Changes, Store
 from tests.support import pki, postgres

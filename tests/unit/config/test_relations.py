@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kipuka.authority.dogtag.paths import Operation, Paths
+from kipuka.authority.dogtag.rest.paths import Operation, Paths
 from kipuka.config.load import parse
 from kipuka.config.model.ca import OPERATIONS, DogtagCa
 from tests.unit.config.texts import DOGTAG_CA, FILE_CA, HERE, MINIMAL, TLS, USERS, faults, label

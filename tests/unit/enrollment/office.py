@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Issued, Outcome, Pending
-from kipuka.enrollment.application import Applicant
-from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.ledger.application import Applicant
+from kipuka.enrollment.ledger.ledger import Ledger
+from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.registration import Answered, Registration, Times
-from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
 from kipuka.store.rows import Enrollment, State
 from kipuka.store.store import Store, StoreUnavailable

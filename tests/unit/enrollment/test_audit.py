@@ -7,9 +7,9 @@ from dataclasses import replace
 from twisted.internet.defer import Deferred, fail, succeed
 
 from kipuka.authority.interface import Pending
-from kipuka.enrollment.ledger import Ledger
+from kipuka.enrollment.ledger.ledger import Ledger
+from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.registration import Registration
-from kipuka.enrollment.states import Event
 from kipuka.enrollment.submission import Submitter
 from kipuka.errors import AuthorityError, Kind
 from kipuka.observe.audit.chain import Walk

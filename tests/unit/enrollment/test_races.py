@@ -7,8 +7,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from kipuka.authority.interface import Absent, Finding, Outcome, Pending
-from kipuka.enrollment.ledger import BEAT, DEAD
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.ledger.ledger import BEAT, DEAD
+from kipuka.enrollment.ledger.states import Event
 from kipuka.errors import Kind
 from kipuka.store.rows import Enrollment, State
 from tests.support import pki

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kipuka.enrollment.ledger import Ledger
-from kipuka.enrollment.records import Records
-from kipuka.enrollment.states import ENDED
+from kipuka.enrollment.ledger.ledger import Ledger
+from kipuka.enrollment.ledger.records import Records
+from kipuka.enrollment.ledger.states import ENDED
 from kipuka.errors import Kind, RequestError
 from kipuka.store.rows import Application, State
 from kipuka.store.store import Store

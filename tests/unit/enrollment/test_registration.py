@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kipuka.authority.interface import CertificateStatus, Outcome, Pending
-from kipuka.enrollment.ledger import CLEAN, QUEUE
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.ledger.ledger import CLEAN, QUEUE
+from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.submission import granted
 from kipuka.errors import AuthorityError, Kind
 from kipuka.store.rows import State

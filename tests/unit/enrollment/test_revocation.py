@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 
 from kipuka.authority.interface import CertificateStatus
 from kipuka.authority.revoking import Effect, Reason, Revoked, Standing, effect, next_step, unknown
+from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.revocation import Revocation, RevocationResult
-from kipuka.enrollment.states import Event
 from kipuka.errors import AuthorityError, Kind, KipukaError, RequestError
 from kipuka.store.rows import State
 from tests.support.dogtag_standin import now

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.internet.task import Clock
 
-from kipuka.enrollment.ledger import BEAT, STALE
+from kipuka.enrollment.ledger.ledger import BEAT, STALE
 from tests.unit.enrollment.office import FakeAuthority, Node
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kipuka.enrollment.states import TABLE, Event, diagram, sources, target
+from kipuka.enrollment.ledger.states import TABLE, Event, diagram, sources, target
 from kipuka.store.rows import OPEN, State
 
 ROOT = Path(__file__).parents[3]

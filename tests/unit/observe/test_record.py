@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kipuka.enrollment.states import Event
+from kipuka.enrollment.ledger.states import Event
 from kipuka.observe.audit.chain import BEGINNING, read, seal
 from kipuka.observe.audit.record import LARGEST, LONGEST, AuditEvent, Record, line
 from tests.unit.observe.records import NOW

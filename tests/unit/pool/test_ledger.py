@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 
 from kipuka.authority.interface import Absent, InProgress, Outcome, Pending, Refused
 from kipuka.authority.pool.choice import RoundRobin
+from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.polling import Poller
-from kipuka.enrollment.states import Event
 from kipuka.errors import AuthorityError, Kind
 from kipuka.store.rows import State
 from tests.support import pki

@@ -10,7 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kipuka.store.opening import open_database
+from kipuka.store.database.opening import open_database
 from kipuka.store.rows import Application
 from kipuka.store.store import Store
 from tests.support.postgres import Cluster

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kipuka.cli.doctor import store as doctor
+from kipuka.cli.doctor.checks import store as doctor
 from kipuka.cli.doctor.findings import Finding, Level
 from tests.support.postgres import Cluster
 from tests.unit.store.places import Place, PostgresPlace, tables

@@ -121,7 +121,7 @@ def test_sqlite_disk_full(file: SqlitePlace) -> None:
 
 
 def test_sqlite_locked_by_another_process(file: SqlitePlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kipuka.store.sqlite.SECONDS", 0.1)
+    monkeypatch.setattr("kipuka.store.database.sqlite.SECONDS", 0.1)
     store = file.open()
     row = store.join(application(1), NOW, NOW)
     with closing(sqlite3.connect(file.path, isolation_level=None)) as other:
@@ -136,7 +136,7 @@ def test_sqlite_writers_of_this_process_wait_for_each_other_but_not_for_ever(
     file: SqlitePlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = file.open()
-    monkeypatch.setattr("kipuka.store.sqlite.SECONDS", 0.1)
+    monkeypatch.setattr("kipuka.store.database.sqlite.SECONDS", 0.1)
     inside, done = threading.Event(), threading.Event()
 
     def keep() -> None:
@@ -273,7 +273,7 @@ def test_postgresql_row_locked_for_too_long(server: PostgresPlace) -> None:
 
 
 def test_postgresql_all_connections_busy(server: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kipuka.store.postgres.SECONDS", 0.1)
+    monkeypatch.setattr("kipuka.store.database.postgres.SECONDS", 0.1)
     store = Store.open(server.url, connections=1)
     try:
         with store._database.read(), pytest.raises(StoreUnavailable, match="no connection was free"):
@@ -333,7 +333,7 @@ def test_postgresql_url_that_libpq_cannot_read(url: str) -> None:
 
 
 def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(__import__("sys").modules, "kipuka.store.postgres", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "kipuka.store.database.postgres", raising=False)
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     with pytest.raises(UnusableDatabase, match="needs psycopg 3: install"):
         Store.open("postgresql://h/x")

@@ -11,11 +11,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from kipuka.store.opening import open_database
+from kipuka.store.database.opening import open_database
+from kipuka.store.database.upgrade import SCRIPTS, VERSION_TABLE, bring_up_to_date
 from kipuka.store.rows import Enrollment
 from kipuka.store.schema import metadata
 from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
-from kipuka.store.upgrade import SCRIPTS, VERSION_TABLE, bring_up_to_date
 from tests.unit.store.places import NOW, Place, SqlitePlace, application, tables
 
 NEWEST = max(path.stem.split("_")[1] for path in (SCRIPTS / "versions").glob("rev_*.py"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kipuka.cli.doctor import configuration
+from kipuka.cli.doctor.checks import configuration
 from kipuka.cli.doctor.findings import Level
 from tests.support import pki
 

@@ -13,7 +13,7 @@ SINKS = {"warning": 1, "fault": 1}
 
 def collected() -> list[str]:
     found: set[str] = set()
-    for path in sorted((ROOT / "kipuka" / "cli" / "doctor").glob("*.py")):
+    for path in sorted((ROOT / "kipuka" / "cli" / "doctor").rglob("*.py")):
         module = Module(path)
         module.sinks = SINKS
         found.update(text for text in module.texts() if len(text.replace(HOLE, "").split()) >= 2)

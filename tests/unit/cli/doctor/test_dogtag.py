@@ -9,11 +9,11 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 
-from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import Answer
-from kipuka.cli.doctor import kra
 from kipuka.cli.doctor.answers import connector
-from kipuka.cli.doctor.dogtag import Circumstances, Examination, Wanted
+from kipuka.cli.doctor.checks import kra
+from kipuka.cli.doctor.checks.dogtag import Circumstances, Examination, Wanted
 from kipuka.cli.doctor.findings import Finding, Level
 from kipuka.cli.doctor.runner import clones
 from kipuka.config.model import DogtagCa, Label

@@ -12,8 +12,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from kipuka.cli.doctor.checks.handshake import Seen, judge, look
 from kipuka.cli.doctor.findings import Level
-from kipuka.cli.doctor.handshake import Seen, judge, look
 from tests.support import pki
 
 ROOT = pki.root("CN=Doctor Root")

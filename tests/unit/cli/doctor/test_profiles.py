@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kipuka.authority.dogtag.wire import Answer
-from kipuka.cli.doctor import profiles
 from kipuka.cli.doctor.answers import CA_AGENTS, REGISTRATION_AGENTS
+from kipuka.cli.doctor.checks import profiles
+from kipuka.cli.doctor.checks.profiles import Profile
 from kipuka.cli.doctor.findings import Finding, Level
-from kipuka.cli.doctor.profiles import Profile
 from kipuka.config.model import Label
 from tests.support import transcript
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kipuka.cli.doctor import store
+from kipuka.cli.doctor.checks import store
 from kipuka.cli.doctor.findings import Level
 from kipuka.store.store import Store
 
@@ -52,7 +52,7 @@ def test_not_a_database(tmp_path: Path) -> None:
 
 
 def test_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kipuka.store.sqlite.SECONDS", 0.1)
+    monkeypatch.setattr("kipuka.store.database.sqlite.SECONDS", 0.1)
     path = tmp_path / "kipuka.db"
     Store.open(f"sqlite:///{path}").close()
     other = sqlite3.connect(path, isolation_level=None)

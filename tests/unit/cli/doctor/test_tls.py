@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from kipuka.cli.doctor import tls
+from kipuka.cli.doctor.checks import tls
 from kipuka.cli.doctor.findings import Level, fault
 from kipuka.config import load
 from tests.support import pki

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.pool import QueuePool
 
-from kipuka.store.database import SECONDS, Database
+from kipuka.store.database.engine import SECONDS, Database
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
 
 _WRITES = "kipuka_writes"

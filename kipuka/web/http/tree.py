@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource, getChildForRequest
 
-from kipuka.web.nothing import Nothing
+from kipuka.web.http.nothing import Nothing
 
 
 class Tree(Resource):
@@ -15,7 +15,7 @@ class Tree(Resource):
 
     ``/<label>/.well-known/est/...`` belongs to EST whatever the label's name is.
 
-    :param est: takes what no room is named for; :class:`~kipuka.web.nothing.Nothing` where there is no EST.
+    :param est: takes what no room is named for; :class:`~kipuka.web.http.nothing.Nothing` where there is no EST.
     :param rooms: by segment, such as ``b"health"``.
     """
 

@@ -11,9 +11,9 @@ from kipuka.enrollment.registration import Answered, Applicant, Names
 from kipuka.errors import Kind, RequestError
 from kipuka.est import certs_only, channel_binding, media, renewal
 from kipuka.est.csr import CertificationRequest
-from kipuka.web import session
-from kipuka.web.answers import Answer, no_content, payload, text
-from kipuka.web.routing import Access, Call, Gate, operation, plain_errors
+from kipuka.web.est.routing import Access, Call, Gate, operation, plain_errors
+from kipuka.web.http import session
+from kipuka.web.http.answers import Answer, no_content, payload, text
 
 
 class EstOperations:

@@ -25,10 +25,10 @@ from kipuka.access.policy import Policy
 from kipuka.enrollment.registration import Registration
 from kipuka.errors import Kind, KipukaError, RequestError
 from kipuka.observe.audit.record import Audit, AuditEvent, Origin, Record
-from kipuka.web import session
-from kipuka.web.answers import Answer, prepare, text
-from kipuka.web.authentication import Passwords, basic_credentials, wants_bare_challenge
-from kipuka.web.errors import refusal
+from kipuka.web.est.authentication import Passwords, basic_credentials, wants_bare_challenge
+from kipuka.web.http import session
+from kipuka.web.http.answers import Answer, prepare, text
+from kipuka.web.http.errors import refusal
 
 _log = Logger("kipuka.est")
 _ROOT = "/.well-known/est"

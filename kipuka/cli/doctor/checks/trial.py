@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kipuka.authority.dogtag import DogtagAuthority
-from kipuka.authority.dogtag.client import Client
+from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import message
 from kipuka.authority.interface import EnrollmentRequest, Issued, Pending
+from kipuka.cli.doctor.checks.profiles import Profile
+from kipuka.cli.doctor.checks.tls import names
 from kipuka.cli.doctor.findings import Finding, fault, ok, warning
-from kipuka.cli.doctor.profiles import Profile
-from kipuka.cli.doctor.tls import names
 from kipuka.errors import AuthorityError, Kind
 
 NAME = "kipuka-doctor"

@@ -21,10 +21,10 @@ from zope.interface import implementer_only
 from kipuka.errors import Kind, RequestError
 from kipuka.est.labels import decode_segment
 from kipuka.observe.context import reference
-from kipuka.web import json_answers
-from kipuka.web.answers import Answer, prepare
-from kipuka.web.errors import refusal
-from kipuka.web.limits import LimitedChannel, Limits
+from kipuka.web.http import json_answers
+from kipuka.web.http.answers import Answer, prepare
+from kipuka.web.http.errors import refusal
+from kipuka.web.http.limits import LimitedChannel, Limits
 
 _log = Logger("kipuka.web")
 

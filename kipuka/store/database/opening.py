@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kipuka.store.database import Database
+from kipuka.store.database.engine import Database
+from kipuka.store.database.sqlite import SqliteDatabase
 from kipuka.store.errors import UnusableDatabase
-from kipuka.store.sqlite import SqliteDatabase
 
 
 def open_database(url: str, *, create: bool, connections: int) -> Database:
@@ -23,7 +23,7 @@ def open_database(url: str, *, create: bool, connections: int) -> Database:
         return SqliteDatabase(Path(rest[1:]), create=create, connections=connections)
     if kind == "postgresql" and separator:
         try:
-            from kipuka.store.postgres import PostgresDatabase
+            from kipuka.store.database.postgres import PostgresDatabase
         except ImportError:
             raise UnusableDatabase(
                 'PostgreSQL needs psycopg 3: install Debian\'s python3-psycopg, or "kipuka[postgres]" and libpq'

@@ -2,8 +2,8 @@
 
 The table says which state an event leads to. A pair that is not in it cannot happen in an orderly life; when it is
 met all the same (two processes, an answer that arrives after its row was given up) the row stays as it is, and whoever
-brought the event is told so by :meth:`kipuka.enrollment.ledger.Ledger.happen` returning None. The same goes for an
-event of an earlier submission: a process that was suspended knows nothing of the one that was made in its place.
+brought the event is told so by :meth:`kipuka.enrollment.ledger.ledger.Ledger.happen` returning None. The same goes
+for an event of an earlier submission: a process that was suspended knows nothing of the one that was made in its place.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from pathlib import Path
 from sqlalchemy import false, update
 
 from kipuka.cli.doctor.findings import Finding, fault, ok, warning
+from kipuka.store.database.opening import open_database
+from kipuka.store.database.upgrade import versions
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
-from kipuka.store.opening import open_database
 from kipuka.store.schema import metadata
-from kipuka.store.upgrade import versions
 
 SUBJECT = "store"
 LITTLE, TOO_LITTLE = 500 * 1024**2, 50 * 1024**2

@@ -19,8 +19,8 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
-from kipuka.web import json_answers
-from kipuka.web.answers import Answer, fields, reason, text
+from kipuka.web.http import json_answers
+from kipuka.web.http.answers import Answer, fields, reason, text
 
 _log = Logger("kipuka.access")
 

@@ -11,11 +11,12 @@ from typing import Any
 from cryptography import x509
 
 from kipuka.authority.dogtag import DogtagAuthority
-from kipuka.authority.dogtag.client import Client
-from kipuka.authority.dogtag.paths import Paths
-from kipuka.cli.doctor import answers, handshake, kra, profiles, trial
+from kipuka.authority.dogtag.rest.client import Client
+from kipuka.authority.dogtag.rest.paths import Paths
+from kipuka.cli.doctor import answers
+from kipuka.cli.doctor.checks import handshake, kra, profiles, trial
+from kipuka.cli.doctor.checks.tls import certificates, validity
 from kipuka.cli.doctor.findings import Finding, Level, Report, fault, warning
-from kipuka.cli.doctor.tls import certificates, validity
 from kipuka.config import material
 from kipuka.config.certificates import name_of
 from kipuka.config.model import DogtagCa, Label

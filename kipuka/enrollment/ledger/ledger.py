@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from kipuka.enrollment.audit import NOWHERE, Attests, describe
-from kipuka.enrollment.states import Event, sources, target
+from kipuka.enrollment.ledger.states import Event, sources, target
 from kipuka.observe.audit.record import Origin
 from kipuka.store.rows import Application, Enrollment
 from kipuka.store.store import Store, StoreUnavailable

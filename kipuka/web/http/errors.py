@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kipuka.errors import Kind, KipukaError
-from kipuka.web.answers import Answer, text
+from kipuka.web.http.answers import Answer, text
 
 _STATUS = {
     Kind.MALFORMED: 400,
@@ -47,7 +47,7 @@ def refusal(error: KipukaError, retry_after: int, reference: str = "", *, bare_c
 
     :param retry_after: seconds, sent as a number: a date is zero to strongSwan.
     :param reference: what the log and the audit call this refusal; empty leaves it out.
-    :param bare_challenge: leaves the body of a 401 out, see :func:`kipuka.web.authentication.wants_bare_challenge`.
+    :param bare_challenge: leaves the body of a 401 out, see :func:`kipuka.web.est.authentication.wants_bare_challenge`.
     """
     headers: list[tuple[str, str]] = []
     if is_for_later(error.kind):

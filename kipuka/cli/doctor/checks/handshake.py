@@ -26,10 +26,10 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
-from kipuka.authority.dogtag.connection import HandshakeFirst
+from kipuka.authority.dogtag.rest.connection import HandshakeFirst
 from kipuka.authority.dogtag.wire import printable
+from kipuka.cli.doctor.checks.tls import names, validity
 from kipuka.cli.doctor.findings import Finding, fault, ok
-from kipuka.cli.doctor.tls import names, validity
 from kipuka.config.certificates import name_of
 from kipuka.tls.client import client_context
 

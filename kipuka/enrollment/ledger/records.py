@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import TypedDict, TypeVar, Unpack
 
 from kipuka.enrollment.audit import NOWHERE
-from kipuka.enrollment.ledger import Ledger
-from kipuka.enrollment.states import ENDED, Event
+from kipuka.enrollment.ledger.ledger import Ledger
+from kipuka.enrollment.ledger.states import ENDED, Event
 from kipuka.errors import Kind, RequestError
 from kipuka.observe.audit.record import Origin
 from kipuka.store.rows import Enrollment, State

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
-from kipuka.web import json_answers
-from kipuka.web.answers import prepare
+from kipuka.web.http import json_answers
+from kipuka.web.http.answers import prepare
 
 
 class Nothing(Resource):

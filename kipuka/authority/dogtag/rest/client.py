@@ -29,8 +29,8 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IPolicyForHT
 from zope.interface import implementer
 
 from kipuka import __version__
-from kipuka.authority.dogtag.connection import TLSEndpoints
-from kipuka.authority.dogtag.outcome import error
+from kipuka.authority.dogtag.rest.connection import TLSEndpoints
+from kipuka.authority.dogtag.rest.outcome import error
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.errors import Kind
 

@@ -11,11 +11,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
-from kipuka.store.database import Database
+from kipuka.store.database.engine import Database
 from kipuka.store.errors import UnusableDatabase
 from kipuka.store.schema import metadata
 
-SCRIPTS = Path(__file__).with_name("migrations")
+SCRIPTS = Path(__file__).parents[1] / "migrations"
 VERSION_TABLE = "kipuka_schema"
 
 _alembic = threading.Lock()

@@ -8,9 +8,10 @@ from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
-from kipuka.authority.dogtag import outcome, wire
-from kipuka.authority.dogtag.client import Client
-from kipuka.authority.dogtag.paths import Operation, Paths
+from kipuka.authority.dogtag import wire
+from kipuka.authority.dogtag.rest import outcome
+from kipuka.authority.dogtag.rest.client import Client
+from kipuka.authority.dogtag.rest.paths import Operation, Paths
 from kipuka.errors import AuthorityError
 
 Observe = Callable[[str, str, float], None]

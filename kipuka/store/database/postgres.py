@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.dialects.postgresql import insert
 
-from kipuka.store.database import SECONDS, Database
+from kipuka.store.database.engine import SECONDS, Database
 from kipuka.store.errors import UnusableDatabase
 
 _DEFAULTS: dict[str, Any] = {

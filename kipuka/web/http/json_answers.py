@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from kipuka.web.answers import Answer
+from kipuka.web.http.answers import Answer
 
 MEDIA_TYPE = "application/json"
 _FIRST_SERVER_ERROR = 500

@@ -1,0 +1,1 @@
+"""What the doctor looks at, a subject a file; each yields findings."""

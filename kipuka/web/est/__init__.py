@@ -1,0 +1,1 @@
+"""The EST operations over HTTP: paths, who may call them, and what each takes and answers."""
