@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
@@ -42,10 +42,14 @@ class Listener:
     purpose: str = "EST"
 
 
+Reload = Callable[["EstService"], Coroutine[Deferred[Any], Any, None]]
+
+
 class EstService(Service):
     """Serves one or more sites.
 
     :param desk: what is behind the labels: ledger, polling, CAs.
+    :param reload: reads the configuration again and has it served.
     :param patience: seconds that requests in hand, and what they left at the CAs, get when the daemon stops.
     """
 
@@ -55,11 +59,13 @@ class EstService(Service):
         listeners: Sequence[Listener],
         desk: Desk,
         patience: float,
+        reload: Reload,
     ) -> None:
         self._reactor = reactor
         self._listeners = list(listeners)
         self._desk = desk
-        self._patience = patience
+        self.patience = patience
+        self._reload = reload
         self._ports: list[IListeningPort] = []
 
     def startService(self) -> None:
@@ -85,6 +91,13 @@ class EstService(Service):
                 port=address.port,
             )
 
+    def reload(self) -> Deferred[None]:
+        """Serve what the configuration file says now, if it is good; a daemon that is about to end does not care."""
+        if not self.running:
+            return succeed(None)
+        reloading = Deferred.fromCoroutine(self._reload(self))
+        return reloading.addErrback(lambda failure: _log.failure("reloading failed", failure=failure))
+
     def stopService(self) -> Deferred[None]:
         """Take no more connections, answer whoever waits, finish what is in hand, then close ledger and CAs."""
         super().stopService()
@@ -94,13 +107,13 @@ class EstService(Service):
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         self._ports.clear()
         self._desk.let_go()
-        end = self._reactor.seconds() + self._patience
+        end = self._reactor.seconds() + self.patience
         drained = gatherResults([listener.site.drain() for listener in self._listeners], consumeErrors=True)
-        drained.addTimeout(self._patience, self._reactor)
+        drained.addTimeout(self.patience, self._reactor)
         try:
             await drained
         except Exception:
-            _log.warn("requests were still in hand after {seconds} s and were cut off", seconds=self._patience)
+            _log.warn("requests were still in hand after {seconds} s and were cut off", seconds=self.patience)
         if not await self._within(max(end - self._reactor.seconds(), LEAST), self._desk.close()):
             _log.warn(
                 "the CA or the database kept the end waiting: what was submitted is looked up after the next start"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -35,18 +37,18 @@ def makeService(options: Options) -> IService:
 
     from kipuka.assembly import Reactor, assemble
 
-    path = Path(cast("str", options["config"]))
+    path = Path(cast("str", options["config"])).absolute()  # it is read again by a process that may be elsewhere
+    ask = _ask if sys.stdin.isatty() else None
     try:
-        config = load(path)
-        return assemble(
-            config, cast("Reactor", reactor), os.environ, _ask if sys.stdin.isatty() else None, datetime.now(UTC)
-        )
+        daemon = assemble(load(path), cast("Reactor", reactor), os.environ, ask, datetime.now(UTC), partial(load, path))
     except ConfigFaults as faults:
         raise SystemExit("\n".join(f"{path}: {fault}" for fault in faults.faults)) from None
     except (MaterialError, CannotListen, StoreUnavailable, UnusableDatabase) as fault:
         raise SystemExit(f"{path}: {fault}") from None
     except OSError as fault:
         raise SystemExit(f"{fault.filename or path}: {fault.strerror}") from None
+    signal.signal(signal.SIGHUP, lambda *_: cast("Reactor", reactor).callFromThread(daemon.reload))
+    return daemon
 
 
 def _ask(prompt: str) -> str:

@@ -1,20 +1,79 @@
-"""The TLS side of the EST listener."""
+"""A listener: its sockets, and in front of what it shows, limits and TLS."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from cryptography import x509
 from OpenSSL import SSL
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.web.http import Request
 
+from kipuka import service
+from kipuka.assembly import monitoring
+from kipuka.assembly.audit import audit_refused
+from kipuka.assembly.cas.revocation import Lists
+from kipuka.assembly.foundation import Foundation
 from kipuka.config import material, model
-from kipuka.tls.server import ClientCertificates, ServerMaterial
+from kipuka.tls.server import ClientCertificates, ServerConnections, ServerMaterial
+from kipuka.web.http.limits import ConnectionLimit, Limits
+from kipuka.web.http.session import client_address, reference
+from kipuka.web.http.site import EstSite
+from kipuka.web.http.tree import Tree
+
+_access = Logger("kipuka.access")
 
 Ask = Callable[[str], str]
 
 
+@dataclass(frozen=True)
+class Face:
+    """What a listener shows under one configuration: its pages, and its TLS."""
+
+    tree: Tree
+    tls: ServerMaterial
+
+
+class Front:
+    """One listener of the daemon.
+
+    :param purpose: for the log: what a client finds there.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        face: Face,
+        lists: Lists,
+        server: model.Server,
+        base: Foundation,
+        purpose: str,
+    ) -> None:
+        metrics, tree = base.metrics, face.tree
+        ended = monitoring.handshakes(metrics)
+        self._site = EstSite(tree, base.reactor, _limits(server), _log_access, ended, tree.speaks_json)
+        self._connections = ServerConnections(face.tls, monitoring.refusals(metrics, audit_refused(base.trail.note)))
+        lists.bind(self._connections)
+        secured = TLSMemoryBIOFactory(self._connections, isClient=False, wrappedFactory=self._site, clock=base.reactor)
+        self.factory = ConnectionLimit(secured, server.max_connections, server.max_connections_per_address)
+        self.listener = service.Listener(sockets, self.factory, self._site, purpose)
+
+    def show(self, face: Face, lists: Lists, server: model.Server) -> None:
+        """Show another face: pages from the next request on, TLS and limits from the next connection on.
+
+        :raises OpenSSL.SSL.Error: its key and certificate do not belong together; the old face stays.
+        """
+        self._connections.replace(face.tls)
+        lists.bind(self._connections)
+        self._site.serve(face.tree, _limits(server), face.tree.speaks_json)
+        self.factory.overall, self.factory.per_address = server.max_connections, server.max_connections_per_address
+
+
 def server_material(tls: model.Tls, ask: Ask | None) -> ServerMaterial:
-    """Load what the listener's context is made of.
+    """Load what the EST listener's context is made of.
 
     :raises MaterialError: a file of it cannot be used.
     """
@@ -37,3 +96,20 @@ def crls(tls: model.Tls) -> tuple[x509.CertificateRevocationList, ...]:
     :raises MaterialError: a file of them cannot be used.
     """
     return tuple(crl for path in tls.client_auth.crl for crl in material.crls(path))
+
+
+def _limits(server: model.Server) -> Limits:
+    return Limits(server.max_body_size, server.header_timeout, server.body_timeout, server.idle_timeout)
+
+
+def _log_access(request: Request) -> None:
+    """One line for each answer; what the client sent is escaped, so that it cannot forge a line."""
+    _access.info(
+        "{address} {method!r} {path!r} {status} {size} bytes {reference}",
+        address=client_address(request),
+        method=request.method,
+        path=request.uri[:200],
+        status=request.code,
+        size=request.sentLength,
+        reference=reference(request),
+    )

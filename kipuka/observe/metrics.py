@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import prometheus_client
 from OpenSSL import SSL
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -167,6 +167,12 @@ class Metrics:
         self._audit = Counter(
             "kipuka_audit_write_failures", "Attempts to write records of the audit that failed.", registry=registry
         )
+        self._reload = Gauge(
+            "kipuka_config_reload_successful",
+            "Whether the last reload of the configuration was used; 1 when there was none.",
+            registry=registry,
+        )
+        self._reload.set(1)
         Info("kipuka_build", "What is running.", registry=registry).info(
             {
                 "version": __version__,
@@ -239,6 +245,10 @@ class Metrics:
     def audit_failed(self) -> None:
         """An attempt to write records of the audit failed."""
         self._audit.inc()
+
+    def reloaded(self, *, well: bool) -> None:
+        """The configuration was read again; when not well, the old one is still in use."""
+        self._reload.set(well)
 
     def exposition(self, accept: str) -> tuple[str, bytes]:
         """Everything in the format that the reader prefers, as it is now or was a second ago.

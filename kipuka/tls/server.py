@@ -151,9 +151,12 @@ class ServerConnections:
         self.context = self._build(self._material)
 
     def replace(self, material: ServerMaterial) -> None:
-        """Use other certificates, keys or CRLs from the next connection on; kipuka's own CRLs stay."""
-        self._material = material
+        """Use other certificates, keys or CRLs from the next connection on; kipuka's own CRLs stay.
+
+        :raises OpenSSL.SSL.Error: they do not belong together; everything stays as it was.
+        """
         self.context = self._build(material)
+        self._material = material
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N803 - Twisted's
         """Called by Twisted for each accepted connection."""

@@ -40,7 +40,7 @@ class Stopping(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.desk, self.site = Clock(), Desk(), Site()
         site: Any = self.site
-        parts: Any = (self.clock, [Listener([], None, site)], self.desk, PATIENCE)
+        parts: Any = (self.clock, [Listener([], None, site)], self.desk, PATIENCE, None)
         service = EstService(*parts)
         service.startService()
         self.stopped = service.stopService()

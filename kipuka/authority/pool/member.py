@@ -51,7 +51,7 @@ class Member:
         self._busy = 0
         self._waiting: deque[Deferred[None]] = deque()
         self._has_been_away = False
-        vitals.on_open = self._send_away
+        vitals.queues.add(self)
 
     @property
     def id(self) -> str:
@@ -132,7 +132,7 @@ class Member:
             self._waiting.remove(waiter)
             waiter.errback(AuthorityError(Kind.BUSY, _BUSY, f"no connection to CA {self.id} became free in time"))
 
-    def _send_away(self) -> None:
+    def send_away(self) -> None:
         """Nobody waits for a CA that is away: others may take the requests at once."""
         self._has_been_away = True
         waiting = list(self._waiting)

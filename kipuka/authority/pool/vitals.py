@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
+from weakref import WeakSet
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
@@ -23,6 +24,13 @@ FAILURES = {Kind.UNREACHABLE, Kind.NO_ANSWER, Kind.BAD_ANSWER}
 DOUBTS = {Kind.MISCONFIGURED}
 """Asked for a certificate, Dogtag says so while its directory is down, but also of a label's profile that it does not
 have, and then all is well with the CA: a probe tells. One label's mistake must not switch a CA off for the others."""
+
+
+class Queue(Protocol):
+    """Requests that wait for a CA."""
+
+    def send_away(self) -> None:
+        """Let nobody wait any longer."""
 
 
 class Vitals:
@@ -53,7 +61,8 @@ class Vitals:
         """Whether its last failure was a refused connection: nothing listens there, and what it had in hand is over."""
         self.in_doubt: Callable[[], None] = lambda: None
         """Called when only a probe can tell whether the CA is well."""
-        self.on_open: Callable[[], None] = lambda: None
+        self.queues: WeakSet[Queue] = WeakSet()
+        """Told when the breaker opens. There are two for a while after the configuration was changed."""
 
     @property
     def circuit(self) -> Circuit:
@@ -145,7 +154,8 @@ class Vitals:
         except Exception:
             _log.failure("CA {ca}: a change of its health was not noted", ca=self.id)
         if after is Circuit.OPEN:
-            self.on_open()
+            for queue in list(self.queues):
+                queue.send_away()
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.seconds(), UTC)

@@ -48,10 +48,10 @@ class Watch:
         self._loop.clock = clock
         self._pause: Deferred[None] | None = None
         self._ended: Deferred[Any] | None = None
-        vitals.in_doubt = self.probe_now
 
     def start(self) -> None:
         """Begin with a probe a moment from now."""
+        self.vitals.in_doubt = self.probe_now
         self._ended = self._loop.start(self._interval)
 
     async def stop(self) -> None:

@@ -71,8 +71,8 @@ class Ledger:
         self._clock = clock
         self.process = process
         self._record = record
-        self._keep = keep
-        self._replay = replay
+        self.keep = keep
+        self.replay = replay
         self._audit = audit
         self._waiters: defaultdict[int, list[tuple[Enrollment, Deferred[Enrollment | None]]]] = defaultdict(list)
         self._looked = self.now()
@@ -235,7 +235,7 @@ class Ledger:
 
     async def _clean(self) -> None:
         now = self.now()
-        delivered_before, before = now - self._replay, now - self._keep
+        delivered_before, before = now - self.replay, now - self.keep
         # In small steps: with SQLite whoever enrolls meanwhile is next in the queue.
         while await self.run(lambda: self._store.retire(now, delivered_before, before)):
             pass

@@ -247,8 +247,8 @@ class ConnectionLimit(WrappingFactory):
 
     def __init__(self, wrapped: IProtocolFactory, overall: int, per_address: int) -> None:
         super().__init__(wrapped)
-        self._overall = overall
-        self._per_address = per_address
+        self.overall = overall
+        self.per_address = per_address
         self._count: Counter[str] = Counter()
         self.refused = 0
         """Connections that were one too many, since the start."""
@@ -261,7 +261,7 @@ class ConnectionLimit(WrappingFactory):
     def buildProtocol(self, addr: IAddress | None) -> _Counted | None:  # type: ignore[override]
         """Accept, or return None and Twisted closes the socket (its WrappingFactory forgets that None is allowed)."""
         host = str(getattr(addr, "host", addr))
-        if self.connections >= self._overall or self._count[host] >= self._per_address:
+        if self.connections >= self.overall or self._count[host] >= self.per_address:
             self.refused += 1
             return None
         counted = _Counted(cast("Any", self), self.wrappedFactory.buildProtocol(addr))

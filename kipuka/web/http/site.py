@@ -118,18 +118,24 @@ class EstSite(Site):
         speaks_json: Callable[[bytes], bool] = lambda _path: False,
     ) -> None:
         super().__init__(resource, timeout=limits.idle_seconds, reactor=reactor)
-        self._limits = limits
         self._observe = observe
         self._ended = ended
-        self._speaks_json = speaks_json
+        self.serve(resource, limits, speaks_json)
         self._channels: set[LimitedChannel] = set()
         self._drained: Deferred[None] | None = None
+
+    def serve(self, resource: IResource, limits: Limits, speaks_json: Callable[[bytes], bool]) -> None:
+        """Serve something else: from the next request on, with the limits from the next connection on."""
+        self.resource = resource
+        self.timeOut = limits.idle_seconds
+        self._limits = limits
+        self._speaks_json = speaks_json
 
     def buildProtocol(self, addr: IAddress | None) -> LimitedChannel:  # type: ignore[override]
         """Give the connection its limits."""
         channel = cast("LimitedChannel", super().buildProtocol(addr))
         channel.limits = self._limits
-        channel.speaks_json = self._speaks_json
+        channel.speaks_json = lambda path: self._speaks_json(path)
         channel.gone = self._gone
         self._channels.add(channel)
         return channel

@@ -1,4 +1,4 @@
-"""kipuka.assembly.health: what is a reason not to be ready."""
+"""kipuka.assembly.rooms.health: what is a reason not to be ready."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kipuka.assembly.health import _reasons
+from kipuka.assembly.rooms.health import _reasons
 from kipuka.config.load import parse
 from kipuka.config.model import Config, Ha, HaGroup
 
@@ -48,10 +48,16 @@ def pool() -> Config:
 
 
 def reasons(
-    which: Config, one: str, two: str = "healthy", *, is_written: bool = True, is_serving: bool = True
+    which: Config,
+    one: str,
+    two: str = "healthy",
+    *,
+    is_written: bool = True,
+    is_audited: bool = True,
+    is_serving: bool = True,
 ) -> list[str]:
     cas = {"one": {"status": one, "last_success": LATELY}, "two": {"status": two, "last_success": LATELY}}
-    return list(_reasons(which, cas, is_written=is_written, is_serving=is_serving))
+    return list(_reasons(which, cas, is_written=is_written, is_audited=is_audited, is_serving=is_serving))
 
 
 @pytest.mark.parametrize("status", ["healthy", "degraded"])

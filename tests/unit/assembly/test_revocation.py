@@ -1,4 +1,4 @@
-"""kipuka.assembly.revocation: who revokes for whom, and what an administrator is told."""
+"""kipuka.assembly.cas.revocation: who revokes for whom, and what an administrator is told."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 
-from kipuka.assembly.pools import Pools
-from kipuka.assembly.revocation import ForAdministrators, issuers
+from kipuka.assembly.cas.pools import Pools
+from kipuka.assembly.cas.revocation import ForAdministrators, issuers
 from kipuka.authority.interface import Authority
 from kipuka.authority.revoking import Effect, Reason, Revoked, Standing
 from kipuka.enrollment.revocation import Revocation, RevocationResult

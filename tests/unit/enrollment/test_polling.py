@@ -18,7 +18,7 @@ from kipuka.authority.interface import (
     Refused,
     Undecided,
 )
-from kipuka.enrollment.desk import Desk
+from kipuka.enrollment.desk import Desk, Shift
 from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.reconciliation import PARALLEL
 from kipuka.enrollment.revocation import Revocation
@@ -397,7 +397,7 @@ class Reconciling(TrackedCase):
 
 class Strays(TrackedCase):
     def said_at_start(self) -> list[str]:
-        desk = Desk(self.node.ledger, [], [self.poller()], Revocation(self.node.ledger, {}))
+        desk = Desk(self.node.ledger, Shift([], [self.poller()], [], Revocation(self.node.ledger, {})))
         with patch.object(self.node.ledger, "open"), patch.object(self.node.ledger, "start"), capturedLogs() as events:
             desk.start()
         return [formatEvent(event) for event in events if event["log_namespace"] == "kipuka.ledger"]

@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import partial
 from typing import TypeVar
 
-from kipuka.assembly.pools import Pools
+from kipuka.assembly.cas.pools import Pools
 from kipuka.authority.interface import Authority
 from kipuka.authority.local import LocalAuthority
 from kipuka.authority.local import revocation as local
@@ -63,6 +63,14 @@ class Lists:
                 for each in self._cas.values():
                     each.prepare(store.certificates)
 
+    async def publish_again(self, ledger: Ledger) -> None:
+        """The same while the ledger is open.
+
+        :raises StoreUnavailable: the store cannot be used at the moment.
+        """
+        for each in self._cas.values():
+            await ledger.run(partial(_prepare, each, ledger))
+
     def room(self) -> Crls:
         """Build the room ``/crl``."""
         return Crls({ca_id: partial(_current, each) for ca_id, each in self._cas.items()})
@@ -109,6 +117,10 @@ class ForAdministrators:
             "since": None if standing.since is None else standing.since.isoformat(),
             "said": result.revoked.said or None,
         }
+
+
+def _prepare(revocation: local.Revocation, ledger: Ledger) -> None:
+    revocation.prepare(ledger.store.certificates)
 
 
 def _current(revocation: local.Revocation) -> Crl | None:

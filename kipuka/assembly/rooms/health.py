@@ -20,18 +20,22 @@ def room(
     config: model.Config,
     cas: Callable[[], Health],
     ledger: Ledger,
+    audit: Callable[[], Mapping[str, bool]],
     is_serving: Callable[[], bool],
     authorise: health.Authorise,
 ) -> IResource:
     """Build the room ``/health``.
 
     :param cas: how each CA is.
+    :param audit: whether each place of the audit cannot be written just now.
     :param is_serving: whether every listener is open and none is about to close.
     :param authorise: see :func:`readers`.
     """
 
     def ready() -> list[str]:
-        return list(_reasons(config, cas(), is_written=ledger.is_written, is_serving=is_serving()))
+        # Nothing is issued that is not in the file, where there is one; syslog and the database catch up.
+        is_written, is_audited = ledger.is_written, not audit().get("file", False)
+        return list(_reasons(config, cas(), is_written=is_written, is_audited=is_audited, is_serving=is_serving()))
 
     return health.HealthPages(cas, ready, authorise).resource()
 
@@ -45,12 +49,16 @@ def readers(config: model.Config, administrators: Gate) -> health.Authorise:
     return {"open": health.anybody, "loopback": health.loopback, "token": administrator}[config.admin.health]
 
 
-def _reasons(config: model.Config, cas: Health, *, is_written: bool, is_serving: bool) -> Iterator[str]:
+def _reasons(
+    config: model.Config, cas: Health, *, is_written: bool, is_audited: bool, is_serving: bool
+) -> Iterator[str]:
     """Why requests cannot be served, one sentence each."""
     if not is_serving:
         yield "kipuka is starting or stopping."
     if not is_written:
         yield "The database of the ledger takes no entries."
+    if not is_audited:
+        yield "The file of the audit cannot be written."
     groups = {group.name: group.ca_ids for group in config.ha.group}
     for name in _used(config):
         found = {ca_id: cas.get(ca_id, {}) for ca_id in groups.get(name, (name,))}

@@ -7,7 +7,7 @@ from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
-from kipuka.assembly.revocation import InLedger
+from kipuka.assembly.cas.revocation import InLedger
 from kipuka.authority.dogtag import DogtagAuthority, Keeper, Subsystem
 from kipuka.authority.interface import Authority
 from kipuka.authority.local import LocalAuthority

@@ -19,18 +19,32 @@ Told = Callable[[Transition], None]
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What the health of something is judged by.
+
+    :param group: where it belongs to one.
+    """
+
+    url: str
+    thresholds: Thresholds
+    group: str | None
+
+
+@dataclass(frozen=True)
 class Pools:
     """The pools by name, and how the CAs are.
 
     :param cas: the watches of the CAs, in a group or not, by id.
     :param beside: those of what stands beside a CA, by the CA's id and its own name, such as "kra".
     :param members: the CAs of all groups, by id.
+    :param rules: what each watch goes by, under its name; a watch with the same rules takes over what is known.
     """
 
     pools: Mapping[str, Pool]
     cas: Mapping[str, Watch]
     beside: Mapping[str, Mapping[str, Watch]]
     members: Mapping[str, Member]
+    rules: Mapping[str, Rules]
 
     @property
     def watches(self) -> list[Watch]:
@@ -53,6 +67,13 @@ class Pools:
         """The pool a CA belongs to."""
         return next((pool for pool in self.pools.values() if ca_id in {each.id for each in pool.members}), None)
 
+    def vitals(self, name: str, rules: Rules) -> Vitals | None:
+        """What is known of something that is watched by just these rules."""
+        if self.rules.get(name) != rules:
+            return None
+        watches = {watch.vitals.id: watch for watch in self.watches}
+        return watches[name].vitals
+
     def _health(self, vitals: Vitals) -> Health:
         member = self.members.get(vitals.id)
         return vitals.health() if member is None else member.health()
@@ -64,42 +85,44 @@ def pools(
     beside: Mapping[str, Mapping[str, Probed]],
     reactor: IReactorTime,
     told: Told,
+    before: Pools | None = None,
 ) -> Pools:
     """Build the groups; nothing is sent yet.
 
     :param beside: what is watched with a CA, by the CA's id and its own name.
     :param told: hears of every change of a CA's health.
+    :param before: those of the configuration before this one; what is known of a CA's health stays known.
     """
     groups = config.ha.group if config.ha.enabled else ()
     settings = {ca_id: group for group in groups for ca_id in group.ca_ids}
-    watches, members = {}, {}
+    rules: dict[str, Rules] = {}
+
+    def watch(ca: model.Ca, name: str, target: Probed, url: str) -> Watch:
+        group = settings.get(ca.id)
+        # Of what is in no group the health is only shown; the defaults of a group will do for that.
+        knobs = group or model.HaGroup(name=ca.id, ca_ids=(ca.id,))
+        thresholds = Thresholds(knobs.failure_threshold, knobs.success_threshold)
+        rules[name] = Rules(url, thresholds, None if group is None else group.name)
+        vitals = None if before is None else before.vitals(name, rules[name])
+        vitals = vitals or Vitals(name, reactor, thresholds, rules[name].group, told)
+        return Watch(target, vitals, reactor, random.random, knobs.health_check_interval, knobs.timeout)
+
+    watches, members, others = {}, {}, {}
     for ca in config.ca:
         authority = cas[ca.id]
-        if not isinstance(authority, Probed):
-            continue
-        group = settings.get(ca.id)
-        watches[ca.id] = _watch(ca.id, authority, group, reactor, told)
-        if group is not None and isinstance(ca, model.DogtagCa):
+        if isinstance(authority, Probed):
+            watches[ca.id] = watch(ca, ca.id, authority, str(getattr(ca, "url", "")))
+        if ca.id in settings and isinstance(ca, model.DogtagCa):
             members[ca.id] = Member(cast("Clone", authority), watches[ca.id].vitals, reactor, ca.max_connections)
-    others = {
-        ca_id: {
-            name: _watch(f"{ca_id} {name}", each, settings.get(ca_id), reactor, told) for name, each in found.items()
+        others[ca.id] = {
+            name: watch(ca, f"{ca.id} {name}", each, str(getattr(ca, f"{name}_url", "")))
+            for name, each in beside.get(ca.id, {}).items()
         }
-        for ca_id, found in beside.items()
-    }
     built = {
         group.name: Pool(group.name, [members[ca_id] for ca_id in group.ca_ids], _choice(config.ha, group))
         for group in groups
     }
-    return Pools(built, watches, others, members)
-
-
-def _watch(name: str, target: Probed, group: model.HaGroup | None, reactor: IReactorTime, told: Told) -> Watch:
-    # Of what is in no group the health is only shown; the defaults of a group will do for that.
-    rules = group or model.HaGroup(name=name.replace(" ", "-"), ca_ids=(name.replace(" ", "-"),))
-    thresholds = Thresholds(rules.failure_threshold, rules.success_threshold)
-    vitals = Vitals(name, reactor, thresholds, None if group is None else group.name, told)
-    return Watch(target, vitals, reactor, random.random, rules.health_check_interval, rules.timeout)
+    return Pools(built, watches, others, members, rules)
 
 
 def _choice(ha: model.Ha, group: model.HaGroup) -> Choice:

@@ -1,0 +1,92 @@
+"""All that is built from one configuration and goes with it: CAs, labels, who may come in, and the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.threads import deferToThreadPool
+
+from kipuka.access.users import Users
+from kipuka.assembly import monitoring
+from kipuka.assembly.audit import audit_health
+from kipuka.assembly.cas.authorities import Ask, authority, beside
+from kipuka.assembly.cas.chains import KeptChains
+from kipuka.assembly.cas.pools import Pools, pools
+from kipuka.assembly.cas.revocation import ForAdministrators, Lists
+from kipuka.assembly.enrollment import Office
+from kipuka.assembly.foundation import Foundation
+from kipuka.assembly.labels import labels
+from kipuka.assembly.listener import Face, server_material
+from kipuka.assembly.rooms import admin, health
+from kipuka.config import model
+from kipuka.enrollment.desk import Shift
+from kipuka.observe.metrics import Names
+from kipuka.web.est.authentication import Passwords
+from kipuka.web.est.operations import EstOperations
+from kipuka.web.est.routing import Gate
+from kipuka.web.http.nothing import Nothing
+from kipuka.web.http.tree import Tree
+from kipuka.web.metrics import MetricsPage
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What serves one configuration.
+
+    :param faces: what each listener shows: EST's, and the administrators' where they have one of their own.
+    """
+
+    config: model.Config
+    faces: Sequence[Face]
+    shift: Shift
+    pools: Pools
+    lists: Lists
+    names: Names
+
+
+def generation(
+    config: model.Config,
+    base: Foundation,
+    ask: Ask | None,
+    is_serving: Callable[[], bool],
+    before: Pools | None = None,
+) -> Generation:
+    """Build it; nothing is sent and nobody is served yet.
+
+    :param is_serving: whether every listener is open and none is about to close.
+    :param before: the CAs of the generation before; what is known of their health stays known.
+    :raises MaterialError: a file of it cannot be used.
+    """
+    reactor, ledger, metrics, audit = base.reactor, base.ledger, base.metrics, base.trail.note
+    kept = KeptChains(ledger)
+    cas = {ca.id: authority(ca, reactor, ask, ledger, metrics.called, kept) for ca in config.ca}
+    lists = Lists(cas.values())
+    others = {ca.id: beside(ca, reactor, ask) for ca in config.ca}
+    grouped = pools(config, cas, others, reactor, audit_health(audit), before)
+    office = Office(config, ledger, cas, grouped, lists, reactor)
+    users = None if config.est.users is None else Users.parse(config.est.users.read_text("utf-8"))
+    passwords = Passwords(
+        users,
+        monitoring.passwords(metrics, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check)),
+    )
+    gate = Gate(labels(config, office.registration, users), passwords, config.est.retry_after, audit, metrics.began)
+    est = EstOperations(gate, config.est.retry_after).resource()
+    administrators = admin.gate(config, reactor, audit)
+    readers = health.readers(config, administrators)
+    revocation = ForAdministrators(office.revocation)
+    # What is not EST is where the admin API is, but for the CRLs: they are for whoever meets a certificate.
+    rooms = {
+        b"admin": admin.room(
+            config, administrators, office.records, grouped.as_json, admin.AuditRecords(ledger), revocation
+        ),
+        b"health": health.room(config, grouped.as_json, ledger, base.trail.failing, is_serving, readers),
+        b"metrics": MetricsPage(metrics.exposition, base.counts.refresh, readers).resource(),
+    }
+    tls = server_material(config.tls, ask)
+    public = {b"crl": lists.room(), **(rooms if config.admin_shares_port else {})}
+    faces = [Face(Tree(est, public), tls)]
+    if not config.admin_shares_port:
+        nothing = Nothing("There is nothing here: EST is at another port, and the admin API below /admin.")
+        faces.append(Face(Tree(nothing, rooms), admin.own_material(config, tls)))
+    return Generation(config, faces, office.shift, grouped, lists, monitoring.names(config))

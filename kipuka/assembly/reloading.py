@@ -1,0 +1,127 @@
+"""SIGHUP: the configuration is read and checked whole, and takes the place of the old one, or nothing does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import DeferredLock
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from kipuka import service
+from kipuka.assembly.cas.authorities import Ask
+from kipuka.assembly.foundation import Foundation
+from kipuka.assembly.generation import Generation, generation
+from kipuka.assembly.listener import Front
+from kipuka.config import model
+from kipuka.config.faults import ConfigFaults
+from kipuka.config.inspect import inspect
+from kipuka.config.material import MaterialError
+from kipuka.enrollment.desk import Desk
+from kipuka.observe.audit.record import AuditEvent, Record
+from kipuka.store.errors import StoreUnavailable
+from kipuka.tls.server import server_context
+
+_log = Logger("kipuka")
+
+AT_START = {"server": ("listen", "workers"), "admin": ("listen",), "db": ("url",), "audit": ("file", "syslog")}
+"""Settings that are looked at when the daemon starts, by section: sockets, and files that only grow."""
+
+
+class Reload:
+    """Exchanges what serves a running daemon.
+
+    :param read: reads the configuration file; it may block.
+    :param current: what serves now.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], model.Config],
+        current: Generation,
+        base: Foundation,
+        fronts: Sequence[Front],
+        desk: Desk,
+        ask: Ask | None,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._read = read
+        self.current = current
+        self._base = base
+        self._fronts = fronts
+        self._desk = desk
+        self._ask = ask
+        self._environ = environ
+        self._turn = DeferredLock()
+
+    async def __call__(self, daemon: service.EstService) -> None:
+        """Do it, after the one before. What is wrong with the configuration is logged and audited."""
+        await self._turn.acquire()
+        try:
+            await self._reload(daemon)
+        finally:
+            self._turn.release()
+
+    async def _reload(self, daemon: service.EstService) -> None:
+        reactor = self._base.reactor
+        try:
+            config, left = settle(
+                self.current.config, await deferToThreadPool(reactor, reactor.getThreadPool(), self._checked)
+            )
+            new = generation(config, self._base, self._ask, lambda: bool(daemon.running), self.current.pools)
+            for face in new.faces:
+                server_context(face.tls)
+            await new.lists.publish_again(self._base.ledger)
+        except ConfigFaults as faults:
+            self._refused([str(fault) for fault in faults.faults])
+        except (MaterialError, StoreUnavailable, OSError, ValueError, SSL.Error) as fault:
+            self._refused([str(fault) or type(fault).__name__])
+        else:
+            self.current = new
+            self._base.change(config, new.names)
+            daemon.patience = config.server.shutdown_timeout
+            for front, face in zip(self._fronts, new.faces, strict=True):
+                front.show(face, new.lists, config.server)
+            self._applied(left)
+            await self._desk.change(new.shift)
+
+    def _checked(self) -> model.Config:
+        """Read the file and look behind its words. Blocks.
+
+        :raises ConfigFaults: all that is wrong with it.
+        """
+        config = self._read()
+        faults = inspect(config, datetime.now(UTC), ask=self._ask, environ=self._environ)
+        if faults:
+            raise ConfigFaults(faults)
+        return config
+
+    def _applied(self, left: Sequence[str]) -> None:
+        for setting in left:
+            _log.warn("{setting} has changed: that takes effect when kipuka is restarted", setting=setting)
+        _log.info("the changed configuration is in force")
+        reason = f"after a restart only: {', '.join(left)}" if left else None
+        self._base.trail.note(Record(event=AuditEvent.RELOADED, outcome="applied", reason=reason))
+        self._base.metrics.reloaded(well=True)
+
+    def _refused(self, faults: Sequence[str]) -> None:
+        for fault in faults:
+            _log.error("the changed configuration is not used: {fault}", fault=fault)
+        _log.error("kipuka goes on with the configuration it has: mend the file, then reload again")
+        self._base.trail.note(Record(event=AuditEvent.RELOADED, outcome="refused", reason="; ".join(faults)))
+        self._base.metrics.reloaded(well=False)
+
+
+def settle(current: model.Config, wanted: model.Config) -> tuple[model.Config, list[str]]:
+    """What can be had of a configuration without a restart, and the settings that cannot."""
+    left: list[str] = []
+    changes: dict[str, Any] = {}
+    for name, settings in AT_START.items():
+        old, new = getattr(current, name), getattr(wanted, name)
+        stays = {setting: getattr(old, setting) for setting in settings}
+        left += [f"{name}.{setting}" for setting, value in stays.items() if getattr(new, setting) != value]
+        changes[name] = new.model_copy(update=stays)
+    return wanted.model_copy(update=changes), left
