@@ -21,8 +21,8 @@ from kipuka.config.faults import ConfigFaults
 from kipuka.config.inspect import inspect
 from kipuka.config.material import MaterialError
 from kipuka.enrollment.desk import Desk
+from kipuka.errors import AuthorityError
 from kipuka.observe.audit.record import AuditEvent, Record
-from kipuka.store.errors import StoreUnavailable
 from kipuka.tls.server import server_context
 
 _log = Logger("kipuka")
@@ -74,10 +74,10 @@ class Reload:
             new = generation(config, self._base, self._ask, lambda: bool(daemon.running), self.current.pools)
             for face in new.faces:
                 server_context(face.tls)
-            await new.lists.publish_again(self._base.ledger)
+            await new.lists.catch_up()
         except ConfigFaults as faults:
             self._refused([str(fault) for fault in faults.faults])
-        except (MaterialError, StoreUnavailable, OSError, ValueError, SSL.Error) as fault:
+        except (MaterialError, AuthorityError, OSError, ValueError, SSL.Error) as fault:
             self._refused([str(fault) or type(fault).__name__])
         else:
             self.current = new

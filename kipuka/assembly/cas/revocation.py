@@ -63,13 +63,13 @@ class Lists:
                 for each in self._cas.values():
                     each.prepare(store.certificates)
 
-    async def publish_again(self, ledger: Ledger) -> None:
-        """The same while the ledger is open.
+    async def catch_up(self) -> None:
+        """Have what is in force, for those who take the place of others while the ledger is open.
 
-        :raises StoreUnavailable: the store cannot be used at the moment.
+        :raises AuthorityError: the store cannot be used at the moment.
         """
         for each in self._cas.values():
-            await ledger.run(partial(_prepare, each, ledger))
+            await each.catch_up()
 
     def room(self) -> Crls:
         """Build the room ``/crl``."""
@@ -117,10 +117,6 @@ class ForAdministrators:
             "since": None if standing.since is None else standing.since.isoformat(),
             "said": result.revoked.said or None,
         }
-
-
-def _prepare(revocation: local.Revocation, ledger: Ledger) -> None:
-    revocation.prepare(ledger.store.certificates)
 
 
 def _current(revocation: local.Revocation) -> Crl | None:

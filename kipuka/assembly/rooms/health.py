@@ -33,7 +33,7 @@ def room(
     """
 
     def ready() -> list[str]:
-        # Nothing is issued that is not in the file, where there is one; syslog and the database catch up.
+        # What is not in the file, where there is one, is not issued. The database is the ledger's; syslog catches up.
         is_written, is_audited = ledger.is_written, not audit().get("file", False)
         return list(_reasons(config, cas(), is_written=is_written, is_audited=is_audited, is_serving=is_serving()))
 

@@ -134,13 +134,17 @@ class Revocation:
     async def _watch(self) -> None:
         """Take over what another node has published; publish when it is time."""
         try:
-            await self._look()
+            await self.catch_up()
         except AuthorityError as trouble:
             _log.warn("CA {ca}: the CRL was not looked after: {trouble}", ca=self._ca_id, trouble=str(trouble))
         except Exception:
             _log.failure("CA {ca}: the CRL was not looked after", ca=self._ca_id)
 
-    async def _look(self) -> None:
+    async def catch_up(self) -> None:
+        """Take over what is in the book; publish when there is nothing yet, or it is time.
+
+        :raises AuthorityError: the book cannot be had now.
+        """
         current, sign = self.published, self._sign
         number = await self._in_book(lambda book: book.crl_number(self._ca_id))
         if current is None or number != current.number:

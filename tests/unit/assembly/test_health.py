@@ -67,7 +67,7 @@ def test_a_ca_that_gets_requests_is_good_enough(status: str) -> None:
 
 def test_a_ca_that_has_not_worked_since_the_start_is_a_reason() -> None:
     cas = {"one": {"status": "degraded", "last_success": None}}
-    told = list(_reasons(config(), cas, is_written=True, is_serving=True))
+    told = list(_reasons(config(), cas, is_written=True, is_audited=True, is_serving=True))
     assert told == ["No CA of one can be used: one is degraded."]
 
 
@@ -98,11 +98,12 @@ def test_where_est_is_off_no_ca_is_needed() -> None:
 
 
 def test_a_ca_of_which_nothing_is_known_is_not_usable() -> None:
-    assert list(_reasons(config(), {}, is_written=True, is_serving=True)) == [
+    assert list(_reasons(config(), {}, is_written=True, is_audited=True, is_serving=True)) == [
         "No CA of one can be used: one is unknown."
     ]
 
 
 def test_the_database_and_the_listeners_are_reasons_too() -> None:
     assert reasons(config(), "healthy", is_written=False) == ["The database of the ledger takes no entries."]
+    assert reasons(config(), "healthy", is_audited=False) == ["The file of the audit cannot be written."]
     assert reasons(config(), "healthy", is_serving=False) == ["kipuka is starting or stopping."]

@@ -20,7 +20,7 @@ from tests.unit.enrollment.office import FakeAuthority
 def test_members_of_a_group_stand_in_for_each_other_in_its_order() -> None:
     cas = {name: StandIn().authority() for name in ("one", "two", "three")}
     members = [SimpleNamespace(id="two"), SimpleNamespace(id="one")]
-    grouped = Pools({"pool": cast("Any", SimpleNamespace(members=members))}, {}, {}, {})
+    grouped = Pools({"pool": cast("Any", SimpleNamespace(members=members))}, {}, {}, {}, {})
     others: dict[str, Authority] = {"deaf": FakeAuthority()}  # one that cannot revoke
     assert issuers(cas | others, grouped) == {"three": [cas["three"]], "pool": [cas["two"], cas["one"]]}
 
