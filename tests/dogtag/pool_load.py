@@ -55,7 +55,7 @@ class PoolSite:
     def __init__(self, lab: Lab, folder: Path, strategy: str = "active-passive", *, alone: bool = False) -> None:
         assert lab.clone_url is not None, "this needs the lab's clone: lab up --second"
         self._site = chaos_site.make(folder, lab, urlsplit(lab.url).port or 443)
-        self._agent = Dogtag(lab)
+        self._agents = [Dogtag(lab), Dogtag(lab, lab.clone_url)]
         self._name = f"pool-{secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
         members = ["primary"] if alone else ["primary", "secondary"]
@@ -80,11 +80,15 @@ class PoolSite:
         return Load(self.device, AUTO, clients)
 
     def made(self) -> list[x509.Certificate]:
-        """Every certificate that either CA has made for these devices."""
+        """Every certificate that either CA has made for these devices.
+
+        Both are asked: replication to one that was away takes up to as long again.
+        """
         try:
-            return self._agent.certificates(self._name)
+            return list({each for agent in self._agents for each in agent.certificates(self._name)})
         finally:
-            self._agent.close()
+            for agent in self._agents:
+                agent.close()
 
     def settled(self, seconds: float = 180) -> None:
         """Wait until it is known of every lost answer what became of its request."""

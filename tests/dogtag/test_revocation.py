@@ -71,6 +71,9 @@ class RevocationTests(TestCase):
     def _use(self, lab) -> None:
         self.lab = lab
 
+    def setUp(self) -> None:
+        self.addCleanup(connections_closed)  # the last of all: until then other authorities keep theirs
+
     def authority(self, credential: str = "agent", url: str | None = None) -> DogtagAuthority:
         account = getattr(self.lab, credential)
         policy = ClientPolicy(
@@ -81,7 +84,6 @@ class RevocationTests(TestCase):
         client = MeddlingClient.open(reactor, url or self.lab.url, policy)
         authority = DogtagAuthority("lab", client, "kipukaServer", clock=reactor)
         self.meddling = client.inner
-        self.addCleanup(connections_closed)
         self.addCleanup(lambda: Deferred.fromCoroutine(authority.close()))
         return authority
 

@@ -18,6 +18,8 @@ from tests.support.dogtag_server import LIST, SUBMIT
 from tests.support.est_device import Answer, Device
 
 TURNS = 10
+SLACK = 5
+"""Seconds more than promised, on a machine that has other things to do."""
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +43,16 @@ def test_one_polls_and_each_answers_those_who_wait_at_it(tmp_path: Path, cluster
         devices = [(node, pair.site.device()) for node in pair.both * 2]
         waiting = [node.at(device).asking(MANUAL) for node, device in devices]
         pair.dogtag.wait_for("pending", len(devices))
-        before = pair.dogtag.calls()[LIST]
+        before, began = pair.dogtag.calls()[LIST], time.monotonic()
         time.sleep(5 * POLL_INTERVAL)
-        assert 3 <= pair.dogtag.calls()[LIST] - before <= 6  # ten if both polled
+        listed = pair.dogtag.calls()[LIST] - before
+        assert 1 <= listed <= (time.monotonic() - began) // POLL_INTERVAL + 1  # about twice that if both polled
         approved = time.monotonic()
         pair.dogtag.approve()
         for (_, device), each in zip(devices, waiting, strict=True):
             answer = each.result(timeout=30)
             assert device.certificates(pair.dogtag.issued()) == [answer.certificate]
-            assert answer.at - approved < 2 * POLL_INTERVAL + 2
+            assert answer.at - approved < 2 * POLL_INTERVAL + SLACK
         poller, other = pair.which("granted")
         assert (poller.did("granted"), other.did("deferred")) == (4, 2)
 
@@ -100,7 +103,7 @@ def test_when_the_poller_is_killed_the_other_takes_over(tmp_path: Path, cluster:
         pair.dogtag.approve()
         answer = waiting.result(timeout=30)
         assert answer.status == 200
-        assert answer.at - killed < LEASE + POLL_INTERVAL + 2
+        assert answer.at - killed < LEASE + POLL_INTERVAL + SLACK
         poller.restart()
 
 

@@ -10,7 +10,10 @@ waits for the end. Every wait has a limit. When something goes wrong, the end of
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import random
 import signal
 import socket
 import ssl
@@ -27,17 +30,25 @@ ROOT = Path(__file__).resolve().parents[2]
 TWISTD = Path(sys.executable).with_name("twistd")
 TAIL_LINES = 40
 
+_PORTS = range(20000, 27000)
+"""Below the system's own, and none of the lab's, which may be down for a moment."""
+_ports = itertools.cycle(random.sample(_PORTS, len(_PORTS)))
+
 
 class DaemonError(AssertionError):
     """The process did not start, did not stop or ended with an unexpected code; the text has its last log lines."""
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of 127.0.0.1 that was free a moment ago, each time another.
+
+    It is not one of those the system gives to outgoing connections: one of these might take it before the daemon does.
+    """
+    for port in itertools.islice(_ports, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"no port from {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
 class Daemon:

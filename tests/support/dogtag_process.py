@@ -70,13 +70,17 @@ class Served(StandIn):
         """Answer one request, or do what is on for it."""
         self.replicate()
         method, uri = request.method.decode(), request.uri.decode()
-        call = f"{method} {_NUMBER.sub('/{id}', uri.partition('?')[0])}"
+        call = f"{method} {_NUMBER.sub(self._kind, uri.partition('?')[0])}"
         self.moments[call].append(time.monotonic())
         for position, (cue, fault) in enumerate(self._on_cue):
             if cue == call:
                 del self._on_cue[position]
                 return fault(request, credential)
         return send(request, self._answer(request, credential))
+
+    def _kind(self, number: re.Match[str]) -> str:
+        """What counts and faults call a number: probes come when they like and are told from other look-ups."""
+        return "/{ca}" if int(number[1], 0) == self._ca_serial else "/{id}"
 
     def replicate(self) -> None:
         """Learn what the clones have done."""

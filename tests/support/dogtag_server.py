@@ -36,6 +36,9 @@ LIST = "GET /ca/rest/agent/certrequests"
 LOOK = "GET /ca/rest/certrequests/{id}"
 FETCH = "GET /ca/rest/certs/{id}"
 SEARCH = "POST /ca/rest/certs/search"
+PROBE = "GET /ca/rest/certs/{ca}"
+"""A look at the CA's own certificate, which is how kipuka asks whether the CA works: whenever it likes."""
+CHAIN = "GET /ca/rest/config/cert/signing"
 
 Fault = Literal["lose", "cut", "hang", "drop", "begin", "unavailable"]
 
