@@ -98,7 +98,7 @@ def _server(
     hosts = ", ".join(names(chain[0])) or "nothing"
     yield ok(SUBJECT, f"the server's certificate is for {hosts}, issued by {name_of(chain[0].issuer)}")
     yield validity(
-        SUBJECT, "the server's certificate", chain[0], now, "replace tls.cert and tls.key, and restart kipuka in time"
+        SUBJECT, "the server's certificate", chain[0], now, "replace tls.cert and tls.key, and reload kipuka in time"
     )
     last = chain[-1]
     if len(chain) == 1 and last.issuer != last.subject and root_of(chain, others) is None:
