@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kipuka.authority.dogtag.paths import Operation
+from kipuka.authority.dogtag.rest.paths import Operation
 from tests.dogtag.conftest import Lab
 from tests.interop import servers
 from tests.process.client import Tls
