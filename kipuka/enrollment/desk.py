@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from twisted.internet.defer import Deferred, DeferredLock, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.logger import Logger
 
 from kipuka import __version__
@@ -41,6 +41,7 @@ class Shift:
         self.pollers = {each.ca_id: each for each in pollers}
         self.loops = loops
         self.revocation = revocation
+        self._is_over = False
 
     def start(self) -> None:
         """Begin to watch and to poll."""
@@ -55,6 +56,10 @@ class Shift:
         await _all(self._take_over(ca_id, other.pollers.get(ca_id)) for ca_id in self.pollers | other.pollers)
         await other.close()
 
+    def end(self) -> None:
+        """Start nothing more."""
+        self._is_over = True
+
     async def stop(self) -> None:
         """End what goes on by itself."""
         await _all(each.stop() for each in (*self.loops, *self.pollers.values()))
@@ -66,8 +71,8 @@ class Shift:
 
     async def _take_over(self, ca_id: str, other: Poller | None) -> None:
         if other is not None:
-            await other.stop()
-        if ca_id in self.pollers:
+            await _all([other.stop()])
+        if ca_id in self.pollers and not self._is_over:
             self.pollers[ca_id].start()
 
 
@@ -110,6 +115,7 @@ class Desk:
     def let_go(self) -> None:
         """Have every waiting client answered now; it may come back to this process's successor or another node."""
         self._ledger.let_go()
+        self._shift.end()
 
     async def close(self) -> None:
         """Wait for what is at the CAs, write it down, and close everything."""
@@ -141,4 +147,7 @@ class Desk:
 
 
 async def _all(work: Iterable[Coroutine[Deferred[Any], Any, None]]) -> None:
-    await gatherResults([Deferred.fromCoroutine(each) for each in work])
+    """Do all of it; what fails does not keep the others from being done."""
+    for done, result in await DeferredList(map(Deferred.fromCoroutine, work), consumeErrors=True):
+        if not done:
+            _log.failure("what was to be ended or exchanged failed", failure=result)

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
-from twisted.logger import capturedLogs, formatEvent
 
 from kipuka.authority.interface import (
     Absent,
@@ -18,10 +16,8 @@ from kipuka.authority.interface import (
     Refused,
     Undecided,
 )
-from kipuka.enrollment.desk import Desk, Shift
 from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.reconciliation import PARALLEL
-from kipuka.enrollment.revocation import Revocation
 from kipuka.errors import AuthorityError, Kind
 from kipuka.store.rows import State
 from tests.support import pki
@@ -393,29 +389,3 @@ class Reconciling(TrackedCase):
         self.tracked.found = self.tracked.issue(csr(pki.ec_key()))
         self.poller().start()
         assert self.node.states() == [State.UNKNOWN]
-
-
-class Strays(TrackedCase):
-    def said_at_start(self) -> list[str]:
-        desk = Desk(self.node.ledger, Shift([], [self.poller()], [], Revocation(self.node.ledger, {})))
-        with patch.object(self.node.ledger, "open"), patch.object(self.node.ledger, "start"), capturedLogs() as events:
-            desk.start()
-        return [formatEvent(event) for event in events if event["log_namespace"] == "kipuka.ledger"]
-
-    def test_a_ca_that_is_not_configured_any_more_is_named(self) -> None:
-        self.tracked.id = "gone"
-        self.pending("7")
-        self.tracked.script = [trouble(Kind.NO_ANSWER)]
-        self.node.ask(csr()).addErrback(lambda _: None)
-        self.successResultOf(self.node.ask(csr()))  # issued: nothing is to be asked of the CA
-        self.tracked.id = "fake"
-        (said,) = self.said_at_start()
-        assert 'has 2 requests at CA "gone", which is not configured' in said
-
-    def test_nothing_is_said_of_a_ca_that_is_there(self) -> None:
-        self.pending("7")
-        assert self.said_at_start() == []
-
-    def test_a_store_that_is_away_at_the_start_is_no_traceback(self) -> None:
-        self.node.broken = True
-        assert self.said_at_start() == []
