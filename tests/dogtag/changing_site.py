@@ -68,10 +68,11 @@ class ChangingSite:
         assert number == 1
         return text
 
-    def second_ca(self, name: str, url: str) -> str:
-        """A table for another CA that is like the first."""
+    def group(self, clone_url: str) -> str:
+        """Tables for another CA, "clone", and a group of the two, "both", in which it is the first."""
         (table,) = re.findall(r"^\[\[ca\]\]\n(?:\w.+\n|\n(?!\[))+", self.text, re.MULTILINE)
-        return re.sub(r'url = ".*"', f'url = "{url}"', table.replace('id = "dogtag"', f'id = "{name}"'))
+        clone = re.sub(r'url = ".*"', f'url = "{clone_url}"', table.replace('id = "dogtag"', 'id = "clone"'))
+        return clone + '[ha]\nenabled = true\n[[ha.group]]\nname = "both"\nca_ids = ["clone", "dogtag"]\n'
 
     def with_crl(self, crl: x509.CertificateRevocationList) -> str:
         """The configuration with a CRL of the lab's CA; the makers of the devices then need one too."""
@@ -82,10 +83,11 @@ class ChangingSite:
 
     def reload(self, text: str | None = None, said: str = APPLIED) -> None:
         """Write a configuration, send SIGHUP and wait for what comes of it."""
-        before = self.said(said)
+        before = self.said(APPLIED), self.said(REFUSED)
         self.write(text or self.text)
         self.hup()
-        until(lambda: self.said(said) > before, 30, f"the daemon did not say {said!r}")
+        until(lambda: (self.said(APPLIED), self.said(REFUSED)) != before, 30, "the daemon did not reload")
+        assert self.said(said) > before[said == REFUSED], f"the daemon did not say {said!r}"
 
     def write(self, text: str) -> None:
         """Put a configuration in the place of the other, whole."""
