@@ -48,7 +48,7 @@ class Office:
         for name, group in grouped.pools.items():
             self._submitters[name] = self._submitter([self._cas[each.id] for each in group.members], group)
         pollers = [self._poller(ca, self._instance(ca.id, authorities), reactor) for ca in config.ca]
-        self.revocation = Revocation(ledger, issuers(authorities, grouped))
+        self.revocation = Revocation(ledger, issuers(authorities, grouped), grouped.is_away)
         loops: list[Loop] = [*grouped.watches, *lists.loops]
         self.shift = Shift(list(self._submitters.values()), pollers, loops, self.revocation)
 

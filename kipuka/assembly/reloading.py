@@ -68,9 +68,10 @@ class Reload:
     async def _reload(self, daemon: service.EstService) -> None:
         reactor = self._base.reactor
         try:
-            config, left = settle(
-                self.current.config, await deferToThreadPool(reactor, reactor.getThreadPool(), self._checked)
-            )
+            wanted = await deferToThreadPool(reactor, reactor.getThreadPool(), self._checked)
+            if not daemon.running:
+                return  # it has begun to end while the files were read, and says so in the audit as the last thing
+            config, left = settle(self.current.config, wanted)
             new = generation(config, self._base, self._ask, lambda: bool(daemon.running), self.current.pools)
             for face in new.faces:
                 server_context(face.tls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +37,18 @@ class Revocation:
 
     :param issuers: by the name of each issuing CA, its id or its group's: its instances. The one that issued, or that
         was named, is asked first, then its clones in this order.
+    :param is_away: whether an instance is known to be away, by its id: its clones are asked before it, for one that
+        hangs would cost its whole time limit.
     """
 
-    def __init__(self, ledger: Ledger, issuers: Mapping[str, Sequence[Revokes]]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        issuers: Mapping[str, Sequence[Revokes]],
+        is_away: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._ledger = ledger
+        self._is_away = is_away
         self._issuers = {name: tuple(instances) for name, instances in issuers.items()}
         self._names = {each.id: name for name, instances in self._issuers.items() for each in instances}
         self._names |= {name: name for name in self._issuers}
@@ -94,7 +102,7 @@ class Revocation:
     async def _revoke(self, serial: int, reason: Reason, ca_id: str | None) -> RevocationResult:
         first = ca_id if ca_id is not None else await self._issuer(serial)
         issuer = self._named(first)
-        instances = sorted(self._issuers[issuer], key=lambda each: each.id != first)
+        instances = sorted(self._issuers[issuer], key=lambda each: (self._is_away(each.id), each.id != first))
         result = await self._at(instances, serial, reason)
         if result.revoked.effect in _FINAL:
             await self._close_rows(issuer, serial)
@@ -149,7 +157,7 @@ class Revocation:
     async def _standing(self, name: str, serial: int) -> Standing | AuthorityError | None:
         """Ask the instances of one CA until one can say."""
         trouble: AuthorityError | None = None
-        for instance in self._issuers[name]:
+        for instance in sorted(self._issuers[name], key=lambda each: self._is_away(each.id)):
             try:
                 standing = await instance.owns(serial)
             except AuthorityError as error:

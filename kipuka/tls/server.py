@@ -6,7 +6,7 @@ or CRLs mean a new context, swapped in :attr:`ServerConnections.context`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from weakref import ReferenceType, WeakKeyDictionary, ref
@@ -140,7 +140,7 @@ class ServerConnections:
         self._own: dict[str, x509.CertificateRevocationList] = {}
         self._protocols: WeakKeyDictionary[SSL.Connection, ReferenceType[TLSMemoryBIOProtocol]] = WeakKeyDictionary()
         self._material = material
-        self.context = self._build(material)
+        self.context = self._build(material, self._own)
 
     def honour(self, ca_id: str, crl: x509.CertificateRevocationList) -> None:
         """Refuse what this CRL of one of kipuka's own CAs lists, from the next connection on.
@@ -148,15 +148,18 @@ class ServerConnections:
         It is no reason to ask for CRLs of the other trust anchors, as those of :class:`ServerMaterial` are.
         """
         self._own[ca_id] = crl
-        self.context = self._build(self._material)
+        self.context = self._build(self._material, self._own)
 
     def replace(self, material: ServerMaterial) -> None:
-        """Use other certificates, keys or CRLs from the next connection on; kipuka's own CRLs stay.
+        """Use other certificates, keys or CRLs from the next connection on.
+
+        Those of kipuka's own CAs are to be told anew: of a CA that is gone nobody would renew it, and once it is out of
+        date OpenSSL refuses all of that CA's certificates.
 
         :raises OpenSSL.SSL.Error: they do not belong together; everything stays as it was.
         """
-        self.context = self._build(material)
-        self._material = material
+        self.context = self._build(material, {})
+        self._material, self._own = material, {}
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N803 - Twisted's
         """Called by Twisted for each accepted connection."""
@@ -164,7 +167,7 @@ class ServerConnections:
         self._protocols[connection] = ref(tlsProtocol)
         return connection
 
-    def _build(self, material: ServerMaterial) -> SSL.Context:
+    def _build(self, material: ServerMaterial, own: Mapping[str, x509.CertificateRevocationList]) -> SSL.Context:
         context = server_context(material)
         if material.clients is ClientCertificates.NONE or not material.trust_anchors:
             return context
@@ -177,8 +180,8 @@ class ServerConnections:
         flags = crypto.X509StoreFlags.PARTIAL_CHAIN
         # OpenSSL looks at one CRL of each issuer, the newest: beside one from a file, kipuka's own is looked at here.
         from_files = {crl.issuer for crl in material.crls}
-        beside = [crl for crl in self._own.values() if crl.issuer in from_files]
-        for crl in (*material.crls, *(crl for crl in self._own.values() if crl.issuer not in from_files)):
+        beside = [crl for crl in own.values() if crl.issuer in from_files]
+        for crl in (*material.crls, *(crl for crl in own.values() if crl.issuer not in from_files)):
             store.add_crl(crl)
             flags |= crypto.X509StoreFlags.CRL_CHECK
         store.set_flags(flags)

@@ -95,12 +95,29 @@ class Dogtag:
         """Return one certificate; the serial number is hex with 0x."""
         return x509.load_pem_x509_certificate(self._call("GET", f"/ca/rest/certs/{serial}")["Encoded"].encode())
 
+    def standing(self, serial: int) -> tuple[str, int | None]:
+        """Return the status of a certificate and the number of the reason of its revocation."""
+        shown = self._call("GET", f"/ca/rest/certs/0x{serial:x}")
+        return shown["Status"], shown["RevocationReason"]
+
+    def crl(self) -> x509.CertificateRevocationList:
+        """Have the CRL made anew, and return it. Only the first CA of clones makes it."""
+        point = "crlIssuingPoint=MasterCRL"
+        made = self._exchange("GET", f"/ca/agent/ca/updateCRL?{point}&waitForUpdate=true&xml=true")
+        if b"<time>" not in made:  # what was refused is HTTP 200 too
+            raise RefusedError(200, made.decode(errors="replace"))
+        return x509.load_der_x509_crl(self._exchange("GET", f"/ca/ee/ca/getCRL?op=getCRL&{point}"))
+
     def close(self) -> None:
         """Give the connection back."""
         if self._connection is not None:
             self._connection.close()
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
+        data = self._exchange(method, path, body)
+        return json.loads(data) if data else None
+
+    def _exchange(self, method: str, path: str, body: object = None) -> bytes:
         headers = {"Accept": "application/json"}
         if self._cookie is not None:
             headers["Cookie"] = self._cookie
@@ -122,7 +139,7 @@ class Dogtag:
             self._cookie = session[0]
         if answer.status not in {200, 204}:
             raise RefusedError(answer.status, data.decode(errors="replace"))
-        return json.loads(data) if data else None
+        return data
 
 
 def agreed(cas: Sequence[CA], ask: Callable[[CA], T], *, seconds: float = _REPLICATED, interval: float = 1.0) -> T:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import math
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import pkcs7
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from kipuka.access.tokens import Scope, Token, hash_token, new_token, with_token
 from kipuka.authority.dogtag import DogtagAuthority
 from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import Answer
@@ -27,13 +22,8 @@ from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Iss
 from kipuka.authority.revoking import Effect, Reason, Revokes
 from kipuka.errors import AuthorityError, Kind
 from kipuka.tls.client import ClientPolicy
-from tests.dogtag.conftest import Lab
-from tests.interop import servers
-from tests.process.client import Tls
 from tests.support import pki
 from tests.support.dogtag_contract import connections_closed
-from tests.web.fakes import basic, body
-from tests.web.wire import EST
 
 UNKNOWN = 0x7FFFFFFF
 
@@ -215,40 +205,3 @@ class RevocationTests(TestCase):
             await deferLater(reactor, 0.5)
         revoked = await clone.revoke(certificate.serial_number, Reason.CESSATION_OF_OPERATION)
         self.assertIs(revoked.effect, Effect.REVOKED)
-
-
-def test_an_administrator_revokes_through_the_daemon(tmp_path: Path, lab: Lab) -> None:
-    agent = pki.Files(lab.agent.certificate, lab.agent.key)
-    site = servers.dogtag(tmp_path, lab.url, agent, lab.ca_chain, "kipukaServer")
-    token = new_token()
-    entry = Token("ops", frozenset({Scope.REVOKE}), datetime.now(UTC), hash_token(token))
-    (tmp_path / "tokens").write_text(with_token("", entry))
-    site.config.write_text(f'{site.config.read_text()}\n[admin]\ntokens = "tokens"\n')
-    key = pki.rsa_key()
-    request = body(pki.csr(key, "CN=revoked-1.example"))
-    with servers.running(site) as server, Tls(server.port, server.trust).connect() as connection:
-
-        def enrolled() -> x509.Certificate:
-            answer = connection.post(
-                f"{EST}/simpleenroll", request, authorization=basic(servers.PASSWORD.user, servers.PASSWORD.secret)
-            )
-            assert answer.status == 200, answer
-            (issued,) = pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.body))
-            return issued
-
-        first = enrolled()
-        assert enrolled() == first  # the replay
-        answer = connection.request(
-            "POST",
-            "/admin/revoke",
-            json.dumps({"serial": hex(first.serial_number), "reason": "keyCompromise"}).encode(),
-            authorization=f"Bearer {token}",
-            content_type="application/json",
-        )
-        assert answer.status == 200, answer
-        told = json.loads(answer.body)
-        assert (told["ca_id"], told["outcome"], told["reason"]) == ("main", "revoked", "keyCompromise")
-        with Tls(server.port, server.trust, pki.Identity(first, key)).connect() as device:
-            renewal = device.post(f"{EST}/simplereenroll", request)
-            assert (renewal.status, "revoked at the CA" in renewal.text) == (403, True)
-        assert enrolled() != first

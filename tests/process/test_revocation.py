@@ -6,7 +6,6 @@ A real daemon, and revocation as administrators ask for it: POST /admin/revoke w
 from __future__ import annotations
 
 import base64
-import json
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,51 +15,30 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from kipuka.access.tokens import Scope, Token, hash_token, new_token, with_token
 from kipuka.web.http.json_answers import MEDIA_TYPE
 from tests.process.client import Connection, Tls
 from tests.process.conftest import check_log
 from tests.process.sites import ALICE, Site
 from tests.support import pki
+from tests.support.administrator import Administrator
 from tests.support.daemon import Daemon, free_port
 from tests.web.fakes import basic, body
 from tests.web.wire import EST, Answer
 
 
 class Running:
-    """The daemon, and how an administrator has it revoke."""
+    """The daemon, and an administrator."""
 
-    def __init__(self, site: Site, token: str, port: int, daemon: Daemon) -> None:
-        self._admin = Tls(port, site.folder / "tls-root.pem")
-        self._token = token
+    def __init__(self, administrator: Administrator, daemon: Daemon) -> None:
+        self.revoke = administrator.revoke
         self.daemon = daemon
-
-    def revoke(self, serial: int, reason: str, ca: str | None = None) -> list[str]:
-        """What became of it, and at which CA; else the error's code and text."""
-        wanted = {"serial": hex(serial), "reason": reason} | ({} if ca is None else {"ca_id": ca})
-        with self._admin.connect() as connection:
-            connection.errors = MEDIA_TYPE
-            answer = connection.request(
-                "POST",
-                "/admin/revoke",
-                json.dumps(wanted).encode(),
-                authorization=f"Bearer {self._token}",
-                content_type="application/json",
-            )
-        found = json.loads(answer.body)
-        if answer.status != 200:
-            return [found["error"], found["message"]]
-        assert int(found["serial"], 16) == serial
-        return [found["ca_id"], found["outcome"]]
 
 
 @contextmanager
 def running(site: Site, admin_port: int | None = None) -> Iterator[Running]:
-    token = new_token()
-    entry = Token("ops", frozenset({Scope.REVOKE}), datetime.now(UTC), hash_token(token))
-    (site.folder / "tokens").write_text(with_token("", entry))
+    administrator = Administrator(site.folder, admin_port or site.port, site.folder / "tls-root.pem")
     with Daemon(site.config) as daemon:
-        yield Running(site, token, admin_port or site.port, daemon)
+        yield Running(administrator, daemon)
     check_log(daemon)
 
 

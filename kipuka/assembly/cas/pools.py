@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from kipuka.authority.interface import Authority, Probed
 from kipuka.authority.pool import Health, Member, Pool, Thresholds, Transition, Vitals, Watch
+from kipuka.authority.pool.breaker import Circuit
 from kipuka.authority.pool.choice import Choice, InOrder, LeastConnections, RoundRobin
 from kipuka.authority.pool.member import Clone
 from kipuka.config import model
@@ -62,6 +63,11 @@ class Pools:
             for ca_id, watches in self.beside.items()
         }
         return {ca_id: health.as_json() | beside.get(ca_id, {}) for ca_id, health in self.health().items()}
+
+    def is_away(self, ca_id: str) -> bool:
+        """Whether probes and requests have failed too often at a CA; not of one that is not watched."""
+        watch = self.cas.get(ca_id)
+        return watch is not None and watch.vitals.circuit is Circuit.OPEN
 
     def pool_of(self, ca_id: str) -> Pool | None:
         """The pool a CA belongs to."""

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from kipuka.assembly.cas.pools import Pools
 from kipuka.assembly.cas.revocation import ForAdministrators, issuers
 from kipuka.authority.interface import Authority
+from kipuka.authority.pool.breaker import Circuit
 from kipuka.authority.revoking import Effect, Reason, Revoked, Standing
 from kipuka.enrollment.revocation import Revocation, RevocationResult
 from tests.support import pki
@@ -23,6 +24,12 @@ def test_members_of_a_group_stand_in_for_each_other_in_its_order() -> None:
     grouped = Pools({"pool": cast("Any", SimpleNamespace(members=members))}, {}, {}, {}, {})
     others: dict[str, Authority] = {"deaf": FakeAuthority()}  # one that cannot revoke
     assert issuers(cas | others, grouped) == {"three": [cas["three"]], "pool": [cas["two"], cas["one"]]}
+
+
+def test_only_a_ca_whose_breaker_is_open_counts_as_away() -> None:
+    watches = {each.value: SimpleNamespace(vitals=SimpleNamespace(circuit=each)) for each in Circuit}
+    grouped = Pools({}, cast("Any", watches), {}, {}, {})
+    assert [each for each in (*watches, "not watched") if grouped.is_away(each)] == ["open"]
 
 
 class Asked:

@@ -152,6 +152,21 @@ def test_a_clone_stands_in(room: Room) -> None:
     assert revoke(revocation, 7, ca="ca-2").ca_id == "ca-2"
 
 
+def test_one_that_is_known_to_be_away_does_not_keep_its_clone_waiting(room: Room) -> None:
+    book: dict[int, Reason | None] = {7: None}
+    first, clone = Issuer("ca-1", book=book), Issuer("ca-2", book=book)
+    away = {"ca-1"}
+    revocation = Revocation(room.node.ledger, {"pool": [first, clone]}, away.__contains__)
+    for ca in (None, "pool", "ca-1"):
+        assert revoke(revocation, 7, ca=ca).ca_id == "ca-2"
+    assert first.asked == []
+    first.book = {9: None}  # the clone has not heard of it: it may be that it is back
+    assert revoke(revocation, 9, ca="pool").ca_id == "ca-1"
+    away.clear()
+    first.book = book
+    assert revoke(revocation, 7, ca="pool").ca_id == "ca-1"
+
+
 def test_of_clones_the_one_that_issued_is_asked_first(room: Room) -> None:
     serial, _, _ = room.issued()
     book: dict[int, Reason | None] = {serial: None}

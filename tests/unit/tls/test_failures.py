@@ -23,7 +23,12 @@ def failed(client: Setting, mode: ClientCertificates = ClientCertificates.OPTION
     """The cause of what happens between such a client and kipuka's listener."""
     refused: list[RefusedCertificate] = []
     material = ServerMaterial(SERVER.chain, SERVER.key, minimum or SSL.TLS1_2_VERSION, mode, (ROOT.certificate,), ())
-    server = SSL.Connection(ServerConnections(material, refused.append).context, None)
+    return handshake(ServerConnections(material, refused.append), client)
+
+
+def handshake(listener: ServerConnections, client: Setting) -> str | None:
+    """Shake hands in memory, and tell the cause of the failure."""
+    server = SSL.Connection(listener.context, None)
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     client(context)
     other = SSL.Connection(context, None)
