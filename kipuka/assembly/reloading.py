@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -80,6 +80,9 @@ class Reload:
             self._refused([str(fault) for fault in faults.faults])
         except (MaterialError, AuthorityError, OSError, ValueError, SSL.Error) as fault:
             self._refused([str(fault) or type(fault).__name__])
+        except Exception:
+            _log.failure("reloading failed")
+            self._refused(["something went wrong in kipuka, the log says what"])
         else:
             self.current = new
             self._base.change(config, new.names)
@@ -87,7 +90,9 @@ class Reload:
             for front, face in zip(self._fronts, new.faces, strict=True):
                 front.show(face, new.lists, config.server)
             self._applied(left)
-            await self._desk.change(new.shift)
+            # Not waited for: what polls a CA that hangs takes its time to end, and the next reload need not.
+            changed = Deferred.fromCoroutine(self._desk.change(new.shift))
+            changed.addErrback(lambda failure: _log.failure("the shift could not be changed", failure=failure))
 
     def _checked(self) -> model.Config:
         """Read the file and look behind its words. Blocks.

@@ -87,6 +87,7 @@ class Desk:
         self._shift = shift
         self._trail = trail
         self._turn = DeferredLock()
+        self._is_over = False
         # Requests that came before a change end as they began. Nobody else needs these.
         self._busy: WeakSet[Submitter | Revocation] = WeakSet()
 
@@ -105,6 +106,8 @@ class Desk:
         """Go on with others. Requests in hand, and clients that wait, stay with those who have them."""
         await self._turn.acquire()
         try:
+            if self._is_over:
+                return
             before, self._shift = self._shift, shift
             self._on_duty(shift)
             await shift.relieve(before)
@@ -115,6 +118,7 @@ class Desk:
     def let_go(self) -> None:
         """Have every waiting client answered now; it may come back to this process's successor or another node."""
         self._ledger.let_go()
+        self._is_over = True
         self._shift.end()
 
     async def close(self) -> None:
