@@ -50,7 +50,6 @@ class Member:
         self._capacity = capacity
         self._busy = 0
         self._waiting: deque[Deferred[None]] = deque()
-        self._has_been_away = False
         vitals.queues.add(self)
 
     @property
@@ -134,7 +133,6 @@ class Member:
 
     def send_away(self) -> None:
         """Nobody waits for a CA that is away: others may take the requests at once."""
-        self._has_been_away = True
         waiting = list(self._waiting)
         self._waiting.clear()
         for waiter in waiting:
@@ -145,6 +143,6 @@ class Member:
 
     def _weight(self) -> float:
         """Its share: one that was away is cold and may be weak, so it gets its full share back little by little."""
-        if not self._has_been_away or self.vitals.circuit is not Circuit.CLOSED:
+        if not self.vitals.has_been_away or self.vitals.circuit is not Circuit.CLOSED:
             return 1.0
         return min(1.0, max(_LEAST_SHARE, self.vitals.seconds_in_state / COMING_BACK))

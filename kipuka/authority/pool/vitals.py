@@ -59,6 +59,8 @@ class Vitals:
         self.last_error: Trouble | None = None
         self.is_refusing = False
         """Whether its last failure was a refused connection: nothing listens there, and what it had in hand is over."""
+        self.has_been_away = False
+        """Whether the breaker has ever opened."""
         self.in_doubt: Callable[[], None] = lambda: None
         """Called when only a probe can tell whether the CA is well."""
         self.queues: WeakSet[Queue] = WeakSet()
@@ -154,6 +156,7 @@ class Vitals:
         except Exception:
             _log.failure("CA {ca}: a change of its health was not noted", ca=self.id)
         if after is Circuit.OPEN:
+            self.has_been_away = True
             for queue in list(self.queues):
                 queue.send_away()
 
