@@ -115,11 +115,15 @@ class LimitedChannel(HTTPChannel):
 
     def last_request(self) -> None:
         """Close now when idle, else after the answer to what has begun to arrive: the server is shutting down."""
-        self._last = True
+        self.last_answer()
         if not self._in_request:
             self.refused = True
             self.loseConnection()
-        elif self.requests:  # else checkPersistence will see to it
+
+    def last_answer(self) -> None:
+        """Close after the next answer: whoever comes again has their certificate checked by what holds then."""
+        self._last = True
+        if self._in_request and self.requests:  # else checkPersistence will see to it
             self.persistent = self.checkPersistence(self.requests[0], b"HTTP/1.1")
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:

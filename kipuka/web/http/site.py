@@ -120,8 +120,8 @@ class EstSite(Site):
         super().__init__(resource, timeout=limits.idle_seconds, reactor=reactor)
         self._observe = observe
         self._ended = ended
-        self.serve(resource, limits, speaks_json)
         self._channels: set[LimitedChannel] = set()
+        self.serve(resource, limits, speaks_json)
         self._drained: Deferred[None] | None = None
 
     def serve(self, resource: IResource, limits: Limits, speaks_json: Callable[[bytes], bool]) -> None:
@@ -130,6 +130,8 @@ class EstSite(Site):
         self.timeOut = limits.idle_seconds
         self._limits = limits
         self._speaks_json = speaks_json
+        for channel in self._channels:
+            channel.last_answer()
 
     def buildProtocol(self, addr: IAddress | None) -> LimitedChannel:  # type: ignore[override]
         """Give the connection its limits."""
