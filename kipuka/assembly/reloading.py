@@ -68,14 +68,13 @@ class Reload:
     async def _reload(self, daemon: service.EstService) -> None:
         reactor = self._base.reactor
         try:
-            wanted = await deferToThreadPool(reactor, reactor.getThreadPool(), self._checked)
-            if not daemon.running:
-                return  # it has begun to end while the files were read, and says so in the audit as the last thing
-            config, left = settle(self.current.config, wanted)
+            config, left = await deferToThreadPool(reactor, reactor.getThreadPool(), self._checked)
             new = generation(config, self._base, self._ask, lambda: bool(daemon.running), self.current.pools)
             for face in new.faces:
                 server_context(face.tls)
             await new.lists.catch_up()
+            if not daemon.running:
+                return  # it has begun to end meanwhile, and says so in the audit as the last thing
         except ConfigFaults as faults:
             self._refused([str(fault) for fault in faults.faults])
         except (MaterialError, AuthorityError, OSError, ValueError, SSL.Error) as fault:
@@ -94,16 +93,16 @@ class Reload:
             changed = Deferred.fromCoroutine(self._desk.change(new.shift))
             changed.addErrback(lambda failure: _log.failure("the shift could not be changed", failure=failure))
 
-    def _checked(self) -> model.Config:
-        """Read the file and look behind its words. Blocks.
+    def _checked(self) -> tuple[model.Config, list[str]]:
+        """Read the file, and look behind the words of what can be had of it now. Blocks.
 
         :raises ConfigFaults: all that is wrong with it.
         """
-        config = self._read()
+        config, left = settle(self.current.config, self._read())
         faults = inspect(config, datetime.now(UTC), ask=self._ask, environ=self._environ)
         if faults:
             raise ConfigFaults(faults)
-        return config
+        return config, left
 
     def _applied(self, left: Sequence[str]) -> None:
         for setting in left:

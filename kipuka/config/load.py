@@ -42,6 +42,8 @@ def parse(text: str, directory: Path) -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigFaults([Fault("", f"this is not TOML: {error}")]) from None
+    except RecursionError:
+        raise ConfigFaults([Fault("", "this is not a configuration: its values are nested too deeply")]) from None
     return build(data, directory)
 
 

@@ -313,6 +313,10 @@ def test_database_that_cannot_be(written: str) -> None:
     assert "secret" not in fault
 
 
+def test_depth_is_limited() -> None:
+    assert faults("x = " + "[" * 100_000) == ["this is not a configuration: its values are nested too deeply"]
+
+
 def test_toml_syntax_names_the_line() -> None:
     (fault,) = faults("[server]\nlisten = \n")
     assert fault.startswith("this is not TOML: ")
