@@ -20,6 +20,7 @@ SOON = timedelta(days=30)
 """A certificate that ends within this time, or within a quarter of its life if that is less, deserves a warning."""
 
 _CRL_SOON = timedelta(days=1)
+"""The same for a CRL; Dogtag's last four hours."""
 
 
 def findings(config: Config, now: datetime) -> Iterator[Finding]:
@@ -114,7 +115,7 @@ def _crl(crl: x509.CertificateRevocationList, now: datetime) -> Finding:
     end = crl.next_update_utc
     if end is None:
         return warning(SUBJECT, f"{what} does not say when it ends", "fetch it again regularly")
-    if end - now < _CRL_SOON:
+    if end - now < min(_CRL_SOON, (end - crl.last_update_utc) / 4):
         return warning(SUBJECT, f"{what} is to be renewed by {end:%Y-%m-%d %H:%M UTC}", "fetch the current one")
     return ok(SUBJECT, f"{what} is good until {end:%Y-%m-%d %H:%M UTC}")
 

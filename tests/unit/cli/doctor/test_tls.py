@@ -89,9 +89,15 @@ def test_no_anchors(site: Site) -> None:
 
 
 def test_crl_that_is_about_to_end(site: Site) -> None:
-    site.crl(site.ca.crl(next_update=pki.NOW + DAY / 2))
-    (text,) = site.warnings()
-    assert text.startswith("the CRL of CN=Test Root CA is to be renewed by")
+    for age, left in [(2 * DAY, DAY / 2), (DAY / 8, DAY / 48)]:
+        site.crl(site.ca.crl(last_update=pki.NOW - age, next_update=pki.NOW + left))
+        (text,) = site.warnings()
+        assert text.startswith("the CRL of CN=Test Root CA is to be renewed by")
+
+
+def test_crl_that_never_lasts_longer(site: Site) -> None:
+    site.crl(site.ca.crl(last_update=pki.NOW - DAY / 24, next_update=pki.NOW + DAY / 8))
+    assert site.warnings() == []
 
 
 def test_a_finding_is_one_line() -> None:
