@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from cryptography import x509
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from tests.support import pki
+from tests.web.admin_world import Office, office
 from tests.web.fakes import World
 
 
@@ -31,3 +34,14 @@ def failures() -> Iterator[list[Failure]]:
     yield logged
     globalLogPublisher.removeObserver(observe)
     assert not logged, "\n".join(failure.getTraceback() for failure in logged)
+
+
+@pytest.fixture
+def request_() -> x509.CertificateSigningRequest:
+    return pki.csr(pki.ec_key(), "CN=device-1")
+
+
+@pytest.fixture
+def admin(world: World) -> Iterator[Office]:
+    with office(world) as found:
+        yield found
