@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from kipuka import service
-from kipuka.assembly.foundation import Foundation, Passphrases, Reactor
+from kipuka.assembly.foundation import Ask, Foundation, Passphrases, Reactor
 from kipuka.assembly.generation import Generation, generation
 from kipuka.assembly.listener import Front
 from kipuka.assembly.reloading import Reload
@@ -24,7 +24,7 @@ def assemble(
     config: model.Config,
     reactor: Reactor,
     environ: Mapping[str, str],
-    ask: Callable[[str], str] | None,
+    ask: Ask | None,
     now: datetime,
     read: Callable[[], model.Config],
 ) -> service.EstService:

@@ -29,6 +29,9 @@ _log = Logger("kipuka.ledger")
 
 _CONNECTIONS = 5
 
+Ask = Callable[[str], str]
+"""Asks a person for a passphrase, given a prompt; no two prompts are the same."""
+
 
 class Reactor(service.Reactor, OfficeReactor):
     """What kipuka needs of a reactor."""
@@ -65,13 +68,10 @@ class Foundation:
 
 
 class Passphrases:
-    """What a person has typed at the start, for when the keys are read again: nobody can be asked then.
+    """What a person has typed at the start, for when the keys are read again: nobody can be asked then."""
 
-    :param ask: asks a person, given a prompt; no two prompts are the same.
-    """
-
-    def __init__(self, ask: Callable[[str], str]) -> None:
-        self._ask: Callable[[str], str] | None = ask
+    def __init__(self, ask: Ask) -> None:
+        self._ask: Ask | None = ask
         self._known: dict[str, str] = {}
 
     def __call__(self, prompt: str) -> str:

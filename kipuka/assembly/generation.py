@@ -10,12 +10,12 @@ from twisted.internet.threads import deferToThreadPool
 from kipuka.access.users import Users
 from kipuka.assembly import monitoring
 from kipuka.assembly.audit import audit_health
-from kipuka.assembly.cas.authorities import Ask, authority, beside
+from kipuka.assembly.cas.authorities import authority, beside
 from kipuka.assembly.cas.chains import KeptChains
 from kipuka.assembly.cas.pools import Pools, pools
 from kipuka.assembly.cas.revocation import ForAdministrators, Lists
 from kipuka.assembly.enrollment import Office
-from kipuka.assembly.foundation import Foundation
+from kipuka.assembly.foundation import Ask, Foundation
 from kipuka.assembly.labels import labels
 from kipuka.assembly.listener import Face, server_material
 from kipuka.assembly.rooms import admin, health

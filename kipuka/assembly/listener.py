@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -16,7 +16,7 @@ from kipuka import service
 from kipuka.assembly import monitoring
 from kipuka.assembly.audit import audit_refused
 from kipuka.assembly.cas.revocation import Lists
-from kipuka.assembly.foundation import Foundation
+from kipuka.assembly.foundation import Ask, Foundation
 from kipuka.config import material, model
 from kipuka.tls.server import ClientCertificates, ServerConnections, ServerMaterial
 from kipuka.web.http.limits import ConnectionLimit, Limits
@@ -25,8 +25,6 @@ from kipuka.web.http.site import EstSite
 from kipuka.web.http.tree import Tree
 
 _access = Logger("kipuka.access")
-
-Ask = Callable[[str], str]
 
 
 @dataclass(frozen=True)

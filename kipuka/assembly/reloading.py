@@ -12,8 +12,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from kipuka import service
-from kipuka.assembly.cas.authorities import Ask
-from kipuka.assembly.foundation import Foundation
+from kipuka.assembly.foundation import Ask, Foundation
 from kipuka.assembly.generation import Generation, generation
 from kipuka.assembly.listener import Front
 from kipuka.config import model
@@ -98,7 +97,7 @@ class Reload:
 
         :raises ConfigFaults: all that is wrong with it.
         """
-        config, left = settle(self.current.config, self._read())
+        config, left = without_restart(self.current.config, self._read())
         faults = inspect(config, datetime.now(UTC), ask=self._ask, environ=self._environ)
         if faults:
             raise ConfigFaults(faults)
@@ -120,7 +119,7 @@ class Reload:
         self._base.metrics.reloaded(well=False)
 
 
-def settle(current: model.Config, wanted: model.Config) -> tuple[model.Config, list[str]]:
+def without_restart(current: model.Config, wanted: model.Config) -> tuple[model.Config, list[str]]:
     """What can be had of a configuration without a restart, and the settings that cannot."""
     left: list[str] = []
     changes: dict[str, Any] = {}

@@ -104,12 +104,12 @@ class Desk:
 
     async def change(self, shift: Shift) -> None:
         """Go on with others. Requests in hand, and clients that wait, stay with those who have them."""
+        self._on_duty(shift)  # requests reach it already
         await self._turn.acquire()
         try:
             if self._is_over:
                 return
             before, self._shift = self._shift, shift
-            self._on_duty(shift)
             await shift.relieve(before)
         finally:
             self._turn.release()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from tests.dogtag.changing_site import AUTO, MANUAL, REFUSED, running
+from tests.dogtag.changing_site import AUTO, MANUAL, running
 from tests.dogtag.conftest import Account, Lab
 from tests.dogtag.pool_load import is_clones
 from tests.process.ledger_site import until
@@ -103,13 +103,13 @@ def test_the_agents_certificate_is_exchanged(lab: Lab, tmp_path: Path) -> None:
         assert site.device().ask(AUTO).status == 200
         certificate = tmp_path / "agent.pem"
         certificate.write_text("-----BEGIN CERTIFICATE-----\nbroken\n-----END CERTIFICATE-----\n")
-        site.reload(said=REFUSED)
+        site.reload(well=False)
         assert site.said(f"{certificate}: a certificate in it is damaged") >= 1
         assert site.device().ask(AUTO).status == 200
         site.use_agent(Account(lab.agent.certificate, lab.user.key))
-        site.reload(said=REFUSED)
+        site.reload(well=False)
         certificate.unlink()
-        site.reload(said=REFUSED)
+        site.reload(well=False)
         assert site.device().ask(AUTO).status == 200
         site.use_agent(lab.stranger)
         site.reload()

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.process.ledger_site import AUTO, MANUAL, POLL_INTERVAL, Site, running, until
+from tests.support.daemon import RELOADED
 from tests.support.dogtag_server import LIST
 
-IN_FORCE, NOT_USED = "the changed configuration is in force", "kipuka goes on with the configuration it has"
 RELOADS, ENROLLMENTS, WORKERS = 25, 50, 6
 LABEL = """
 [[est.label]]
@@ -33,13 +33,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
-def reload(site: Site, answer: str = IN_FORCE) -> None:
-    """Send SIGHUP and wait for what comes of it."""
-    before = site.daemon.log_text().count(answer)
-    site.daemon.signal(signal.SIGHUP)
-    site.logged(answer, before + 1)
-
-
 def edit(site: Site, old: str, new: str) -> None:
     text = site.config.read_text()
     assert old in text
@@ -50,10 +43,10 @@ def test_a_label_comes_and_goes(site: Site) -> None:
     before = site.config.read_text()
     assert site.device().ask("extra/simpleenroll").status == 404
     site.config.write_text(before + LABEL)
-    reload(site)
+    site.daemon.reload()
     assert site.device().ask("extra/simpleenroll").status == 200
     site.config.write_text(before)
-    reload(site)
+    site.daemon.reload()
     assert site.device().ask("extra/simpleenroll").status == 404
 
 
@@ -62,7 +55,7 @@ def test_a_client_that_waits_keeps_waiting_and_is_answered(site: Site) -> None:
     waiting = device.asking(MANUAL)
     site.happened("deferred")
     for _ in range(3):
-        reload(site)
+        site.daemon.reload()
     time.sleep(2 * POLL_INTERVAL)
     assert not waiting.done()
     site.dogtag.approve()
@@ -74,7 +67,7 @@ def test_one_ca_is_polled_by_one(site: Site) -> None:
     waiting = site.device().asking(MANUAL)
     site.happened("deferred")
     for _ in range(5):
-        reload(site)
+        site.daemon.reload()
     before, seconds = site.dogtag.calls(), 4
     time.sleep(seconds * POLL_INTERVAL)
     assert 1 <= (site.dogtag.calls() - before)[LIST] <= seconds + 1
@@ -86,7 +79,7 @@ def test_whose_label_is_gone_gets_the_certificate_all_the_same(site: Site) -> No
     waiting = site.device().asking(MANUAL)
     site.happened("deferred")
     edit(site, 'name = "manual"', 'name = "renamed"')
-    reload(site)
+    site.daemon.reload()
     assert site.device().ask(MANUAL).status == 404
     site.dogtag.approve()
     assert waiting.result(timeout=30).status == 200
@@ -106,7 +99,7 @@ def test_reloads_under_load_lose_no_request(site: Site) -> None:
         try:
             for number in itertools.count():
                 site.config.write_text(text + LABEL * (number % 2))
-                reload(site)
+                site.daemon.reload()
                 if number >= RELOADS and len(statuses) >= ENROLLMENTS:
                     break
         finally:
@@ -123,11 +116,11 @@ def test_nothing_is_left_of_what_was_exchanged(site: Site) -> None:
 
     for _ in range(3):
         assert site.device().ask(AUTO).status == 200
-        reload(site)
+        site.daemon.reload()
     before = descriptors()
     for _ in range(RELOADS):
         assert site.device().ask(AUTO).status == 200
-        reload(site)
+        site.daemon.reload()
     until(lambda: descriptors() <= before, 20, f"more than the {before} open files of before")
 
 
@@ -135,18 +128,18 @@ def test_a_bad_configuration_is_refused_with_its_faults_and_the_old_one_goes_on(
     text = site.config.read_text()
     edit(site, 'ca_id = "dogtag"', 'ca_id = "dogtga"')
     edit(site, "retry_after = 7", 'retry_after = "soon"')
-    reload(site, NOT_USED)
+    site.daemon.reload(well=False)
     site.logged("the changed configuration is not used: est.retry_after")
     site.config.write_text(text.replace("[tls]", "[tls"))
-    reload(site, NOT_USED)
+    site.daemon.reload(well=False)
     (site.config.parent / "tls.pem").write_text("not a certificate")
     site.config.write_text(text)
-    reload(site, NOT_USED)
+    site.daemon.reload(well=False)
     site.logged("the changed configuration is not used: tls.cert")
     site.config.unlink()
-    reload(site, NOT_USED)
+    site.daemon.reload(well=False)
     assert site.device().ask(AUTO).status == 200
-    assert IN_FORCE not in site.daemon.log_text()
+    assert RELOADED[True] not in site.daemon.log_text()
     site.happened("reloaded", 4)
 
 
@@ -155,21 +148,21 @@ def test_users_are_read_again(site: Site) -> None:
     text = users.read_text()
     assert site.device(user="alice").ask(AUTO).status == 200
     users.write_text(text.replace("alice:", "carol:"))
-    reload(site)
+    site.daemon.reload()
     assert site.device(user="alice").ask(AUTO).status == 401
     assert site.device(user="carol").ask(AUTO).status == 200
 
 
 def test_another_profile(site: Site) -> None:
     edit(site, 'dogtag_profile = "kipukaServerManual"', 'dogtag_profile = "kipukaServer"')
-    reload(site)
+    site.daemon.reload()
     assert site.device().ask(MANUAL).status == 200
 
 
 def test_another_limit_holds_for_the_connections_that_follow(site: Site) -> None:
     edit(site, "max_connections = 256", "max_connections = 1")
     with socket.create_connection(("127.0.0.1", site.port), 10):
-        reload(site)
+        site.daemon.reload()
         with pytest.raises((ConnectionError, ssl.SSLError)):
             site.device().fetch()
     until(lambda: site.device().fetch().status == 200, 10, "no place was free again")
@@ -180,7 +173,7 @@ def test_what_needs_a_restart_is_named_and_the_rest_is_done(site: Site) -> None:
     edit(site, f'listen = "127.0.0.1:{before}"', 'listen = "127.0.0.1:1"')
     with site.config.open("a") as config:
         config.write(LABEL + '[audit]\nfile = "audit.json"\n')
-    reload(site)
+    site.daemon.reload()
     for setting in ("server.listen", "audit.file"):
         site.logged(f"{setting} has changed: that takes effect when kipuka is restarted")
     assert site.device().ask("extra/simpleenroll").status == 200

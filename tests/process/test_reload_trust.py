@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import ssl
 from collections.abc import Iterator
 
@@ -12,19 +11,11 @@ from cryptography import x509
 
 from tests.process.client import Tls
 from tests.process.conftest import check_log
-from tests.process.ledger_site import until
 from tests.process.sites import Site
-from tests.process.test_reload import IN_FORCE, NOT_USED
 from tests.process.test_revocation import crl, enroll, gets_in, number, running
 from tests.support import pki
 from tests.support.daemon import Daemon
 from tests.web.wire import EST
-
-
-def reload(daemon: Daemon, answer: str = IN_FORCE) -> None:
-    before = daemon.log_text().count(answer)
-    daemon.signal(signal.SIGHUP)
-    until(lambda: daemon.log_text().count(answer) > before, 10, f"not in the log: {answer}")
 
 
 @pytest.fixture
@@ -53,7 +44,7 @@ def test_a_renewed_server_certificate(site: Site, daemon: Daemon) -> None:
     with site.client().connect() as connection:
         assert connection.get(f"{EST}/cacerts").status == 200
         site.tls_root.server().write(site.folder, "tls")
-        reload(daemon)
+        daemon.reload()
         answer = connection.get(f"{EST}/cacerts")  # an open connection is not dropped, and ends with its next answer
         assert (answer.status, answer.field("Connection")) == (200, "close")
         assert connection.answers_until_closed() == []
@@ -64,7 +55,7 @@ def test_a_key_of_another_certificate_is_refused(site: Site, daemon: Daemon) -> 
     before = shown(site)
     files = site.tls_root.server().write(site.folder, "other")
     (site.folder / "tls-key.pem").write_bytes(files.key.read_bytes())
-    reload(daemon, NOT_USED)
+    daemon.reload(well=False)
     assert shown(site) == before
 
 
@@ -76,7 +67,7 @@ def test_tls_07_a_newer_crl(site: Site, daemon: Daemon) -> None:
         b"".join(each.public_bytes(pki.serialization.Encoding.PEM) for each in lists)
     )
     assert gets_in(site, device)
-    reload(daemon)
+    daemon.reload()
     assert not gets_in(site, device)
     assert gets_in(site, other)
 
@@ -85,10 +76,10 @@ def test_a_trust_anchor_that_goes_and_comes(site: Site, daemon: Daemon) -> None:
     birth = site.maker.client("CN=birth")
     assert gets_in(site, birth)
     site.write(client_auth={"trust_anchors": ["ca.pem"]})
-    reload(daemon)
+    daemon.reload()
     assert not gets_in(site, birth)
     site.write()
-    reload(daemon)
+    daemon.reload()
     assert gets_in(site, birth)
 
 
@@ -99,7 +90,7 @@ def test_what_a_file_ca_revoked_before_and_after_is_honoured_and_the_crl_goes_on
         first, second = (enroll(connection, key) for key in keys)
         kipuka.revoke(first.serial_number, "keyCompromise")
         listed = crl(own)
-        reload(kipuka.daemon)
+        kipuka.daemon.reload()
         assert number(crl(own)) == number(listed)  # a reload is no reason for a CRL
         assert not gets_in(own, pki.Identity(first, keys[0]))
         assert gets_in(own, pki.Identity(second, keys[1]))
@@ -119,7 +110,7 @@ def test_another_file_ca(own: Site) -> None:
         with own.config.open("a") as config:
             for header, keys in tables:
                 config.write("\n".join([header, *(f"{name} = {json.dumps(each)}" for name, each in keys.items()), ""]))
-        reload(kipuka.daemon)
+        kipuka.daemon.reload()
         with own.client().connect() as connection:
             issued = enroll(connection, pki.ec_key(), "two/simpleenroll")
             assert issued.issuer.rfc4514_string() == "CN=Second CA"

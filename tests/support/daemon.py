@@ -29,6 +29,7 @@ from typing import Self
 ROOT = Path(__file__).resolve().parents[2]
 TWISTD = Path(sys.executable).with_name("twistd")
 TAIL_LINES = 40
+RELOADED = {True: "the changed configuration is in force", False: "kipuka goes on with the configuration it has"}
 
 _PORTS = range(20000, 27000)
 """Below the system's own, and none of the lab's, which may be down for a moment."""
@@ -141,6 +142,25 @@ class Daemon:
     def signal(self, number: int) -> None:
         """Send a signal."""
         self.process.send_signal(number)
+
+    def reload(self, *, well: bool = True) -> None:
+        """Send SIGHUP; return when the log says that the configuration is in force, or is not used.
+
+        :param well: which of the two it has to be.
+        """
+        before = self._reloads()
+        self.signal(signal.SIGHUP)
+        deadline = time.monotonic() + self._start_timeout
+        while (after := self._reloads()) == before:
+            if time.monotonic() > deadline:
+                raise self._failed(f"The daemon did not reload within {self._start_timeout:.0f} s.")
+            time.sleep(0.02)
+        if (after[True] > before[True]) is not well:
+            raise self._failed(f"The configuration was {'not ' if well else ''}used.")
+
+    def _reloads(self) -> dict[bool, int]:
+        text = self.log_text()
+        return {well: text.count(words) for well, words in RELOADED.items()}
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code (negative: the signal that ended it) once the process has ended by itself."""

@@ -8,15 +8,13 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 
 from kipuka.assembly.cas.revocation import InLedger
+from kipuka.assembly.foundation import Ask
 from kipuka.authority.dogtag import DogtagAuthority, Keeper, Subsystem
 from kipuka.authority.interface import Authority
 from kipuka.authority.local import LocalAuthority
 from kipuka.config import material, model
 from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.tls.client import ClientPolicy
-
-Ask = Callable[[str], str]
-
 
 Called = Callable[[str, str, str, float], None]
 """Told each call to a CA: its id, the operation, the outcome, seconds."""

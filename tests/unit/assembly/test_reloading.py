@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from kipuka.assembly.cas.pools import Pools, pools
 from kipuka.assembly.foundation import Passphrases
-from kipuka.assembly.reloading import AT_START, settle
+from kipuka.assembly.reloading import AT_START, without_restart
 from kipuka.authority.interface import Authority
 from kipuka.authority.pool import Status
 from kipuka.config.load import build
@@ -85,7 +85,7 @@ def test_what_is_looked_at_when_the_daemon_starts_stays_and_is_named() -> None:
         admin={"listen": "127.0.0.1:2", "tokens": "tokens"},
         audit={"file": "audit.json"},
     )
-    settled, left = settle(current, wanted)
+    settled, left = without_restart(current, wanted)
     assert left == ["server.listen", "admin.listen", "db.url", "audit.file"]
     assert settled.server == current.server.model_copy(update={"idle_timeout": 7})
     assert settled.db == current.db.model_copy(update={"keep": 3600})
@@ -95,7 +95,7 @@ def test_what_is_looked_at_when_the_daemon_starts_stays_and_is_named() -> None:
 
 def test_nothing_is_left_when_nothing_such_has_changed() -> None:
     wanted = config(est={"retry_after": 5})
-    assert settle(config(), wanted) == (wanted, [])
+    assert without_restart(config(), wanted) == (wanted, [])
 
 
 def test_the_settings_exist() -> None:

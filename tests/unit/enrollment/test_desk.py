@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 from twisted.internet.defer import Deferred, succeed
@@ -36,6 +36,16 @@ class Loop:
         self._said.append(f"{self.name} is to end")
         await self._ends
         self._said.append(f"{self.name} ends")
+
+
+class Submitter:
+    """Has something in hand."""
+
+    def __init__(self) -> None:
+        self.done: Deferred[None] = Deferred()
+
+    async def settled(self) -> None:
+        await self.done
 
 
 class Changes(TrackedCase):
@@ -96,6 +106,20 @@ class Changes(TrackedCase):
             self.successResultOf(closed)
         assert "new polling ca starts" not in self.said
         assert "new polling ca ends" in self.said
+
+    def test_what_came_in_before_its_turn_is_waited_for(self) -> None:
+        desk = self.desk(self.shift("old", ("ca", self.slow)))
+        Deferred.fromCoroutine(desk.change(self.shift("new", ("ca", None))))
+        late, in_hand = self.shift("late"), Submitter()
+        late.submitters = [cast("Any", in_hand)]
+        Deferred.fromCoroutine(desk.change(late))  # its turn has not come; requests reach it all the same
+        desk.let_go()
+        self.slow.callback(None)
+        with patch.object(self.node.ledger, "stop", lambda: succeed(None)):
+            closed = Deferred.fromCoroutine(desk.close())
+            self.assertNoResult(closed)
+            in_hand.done.callback(None)
+            self.successResultOf(closed)
 
     def test_what_does_not_end_in_order_keeps_nothing_from_starting(self) -> None:
         desk = self.desk(self.shift("old", ("ca", self.slow)))
