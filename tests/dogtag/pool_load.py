@@ -45,14 +45,19 @@ strategy = "{strategy}"
 name = "dogtag"
 ca_ids = {members}
 health_check_interval = "2s"
-timeout = "2s"
+timeout = "{probe}s"
 """
 
 
 class PoolSite:
-    """The group "dogtag" of "primary" and "secondary"; with ``alone`` of the primary only."""
+    """The group "dogtag" of "primary" and "secondary"; with ``alone`` of the primary only.
 
-    def __init__(self, lab: Lab, folder: Path, strategy: str = "active-passive", *, alone: bool = False) -> None:
+    :param probe: seconds a probe may take. Few, that one that stands still is found out soon.
+    """
+
+    def __init__(
+        self, lab: Lab, folder: Path, strategy: str = "active-passive", *, alone: bool = False, probe: int = 2
+    ) -> None:
         assert lab.clone_url is not None, "this needs the lab's clone: lab up --second"
         self._site = chaos_site.make(folder, lab, urlsplit(lab.url).port or 443)
         self._agents = [Dogtag(lab), Dogtag(lab, lab.clone_url)]
@@ -64,7 +69,7 @@ class PoolSite:
         port = urlsplit(lab.clone_url).port
         primary = table.replace('id = "dogtag"', 'id = "primary"')
         secondary = re.sub(r":[0-9]+\"", f':{port}"', table.replace('id = "dogtag"', 'id = "secondary"'))
-        group = _GROUP.format(strategy=strategy, members=json.dumps(members))
+        group = _GROUP.format(strategy=strategy, members=json.dumps(members), probe=probe)
         self._site.config.write_text(text.replace(table, primary + secondary + group))
         self.daemon = Daemon(self._site.config)
 
@@ -108,11 +113,18 @@ class PoolSite:
         pattern = re.compile(rf'"event": "ca state", [^\n]*"ca": "{ca}", [^\n]*"outcome": "{state}"')
         until(lambda: len(pattern.findall(self.daemon.log_text())) >= number, seconds, f"{ca} did not become {state}")
 
+    def states(self) -> list[str]:
+        """Every change of a CA's state that the audit has told of, for people."""
+        pattern = r'"event": "ca state", [^\n]*"ca": "([^"]+)", [^\n]*"outcome": "([^"]+)"'
+        return [" ".join(each) for each in re.findall(pattern, self.daemon.log_text())]
+
 
 @contextlib.contextmanager
-def running(lab: Lab, folder: Path, strategy: str = "active-passive", *, alone: bool = False) -> Iterator[PoolSite]:
+def running(
+    lab: Lab, folder: Path, strategy: str = "active-passive", *, alone: bool = False, probe: int = 2
+) -> Iterator[PoolSite]:
     """Run kipuka; whatever was done to the lab, it is whole again afterwards."""
-    site = PoolSite(lab, folder, strategy, alone=alone)
+    site = PoolSite(lab, folder, strategy, alone=alone, probe=probe)
     try:
         with site.daemon:
             yield site
