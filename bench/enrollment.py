@@ -6,14 +6,14 @@ speed, and Dogtag's, vary too much from run to run for anything else.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 
 from bench import clients
-from tests.dogtag.conftest import Lab, read_lab
+from tests.dogtag import lab_export
+from tests.dogtag.lab_export import Lab
 from tests.support import pki
 from tests.support.daemon import Daemon, free_port
 
@@ -25,12 +25,10 @@ def main() -> None:
     """Run what can be run here."""
     with tempfile.TemporaryDirectory(prefix="kipuka-bench-") as folder:
         local(Path(folder))
-    root = os.environ.get("DOGTAG_LAB_ROOT", "/srv/dogtag")
-    export = Path(os.environ.get("DOGTAG_LAB_EXPORT", f"{root}/export"))
     try:
-        lab = read_lab(export)
-    except (OSError, KeyError):
-        sys.exit(f"No Dogtag lab in {export}, so nothing was compared with it: tests/dogtag/lab/lab up")
+        lab = lab_export.read()
+    except LookupError as missing:
+        sys.exit(f"{missing}, so nothing was compared with it: tests/dogtag/lab/lab up")
     with tempfile.TemporaryDirectory(prefix="kipuka-bench-") as folder:
         dogtag(Path(folder), lab)
 

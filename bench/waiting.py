@@ -25,9 +25,9 @@ from kipuka.store.database.opening import open_database
 from kipuka.store.database.upgrade import bring_up_to_date
 from kipuka.store.rows import State
 from kipuka.store.schema import enrollments
-from tests.process.ledger_site import MANUAL, POLL_INTERVAL, Site
+from tests.process.ledger.site import MANUAL, POLL_INTERVAL, Site
 from tests.support.daemon import ROOT
-from tests.support.dogtag_server import LIST, SUBMIT, DogtagServer
+from tests.support.dogtag.server import LIST, SUBMIT, DogtagServer
 
 PENDING = 10_000
 CLIENTS = 1_000

@@ -42,7 +42,7 @@ OPEN = {
 }
 
 ELSEWHERE = {
-    "CAC-08": "unit/authority/test_dogtag_cached.py::test_an_old_value_serves_while_the_source_fails",
+    "CAC-08": "unit/authority/dogtag/test_cached.py::test_an_old_value_serves_while_the_source_fails",
 }
 """Tests without the id in their names: file and the beginning of the function's name."""
 

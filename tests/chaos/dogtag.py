@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from tests.dogtag.conftest import Lab, read_lab
+from tests.dogtag import lab_export
+from tests.dogtag.lab_export import Lab
 
 _TIMEOUT = 20
 _PAGE = 200
@@ -33,12 +32,10 @@ def lab() -> Lab:
 
     :raises SystemExit: there is none.
     """
-    root = os.environ.get("DOGTAG_LAB_ROOT", "/srv/dogtag")
-    export = Path(os.environ.get("DOGTAG_LAB_EXPORT") or f"{root}/export")
     try:
-        return read_lab(export)
-    except (OSError, KeyError):
-        raise SystemExit(f"No Dogtag lab in {export}. Bring it up: tests/dogtag/lab/lab up (as root).") from None
+        return lab_export.read()
+    except LookupError as missing:
+        raise SystemExit(f"{missing}. Bring it up: tests/dogtag/lab/lab up (as root).") from None
 
 
 class RefusedError(Exception):

@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from tests.chaos.journal import Journal, Progress
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import Kill, Victim
-from tests.support.daemon import ROOT, Daemon
-
-LAB = ROOT / "tests/dogtag/lab/lab"
-_LAB_TIMEOUT = 180
+from tests.dogtag import lab_control
+from tests.support.daemon import Daemon
 
 
 class Faults:
@@ -92,7 +90,7 @@ class Faults:
         name = " and ".join(each.value for each in victims)
         with self._quiet:
             for each in victims:
-                _lab("kill9", each.value)
+                lab_control.kill(each.value)
                 self.done[each] += 1
         for door in doors:
             door.shut()
@@ -100,24 +98,5 @@ class Faults:
         time.sleep(plan.down)
         for door in doors:
             door.open()
-        start_dogtag()
+        lab_control.start()
         self._journal.note(name, "serves again", loud=True)
-
-
-def start_dogtag() -> None:
-    """Start what is down of the lab.
-
-    :raises OSError: it does not come up.
-    """
-    try:
-        _lab("start")
-    except OSError:  # the killed one was not quite gone
-        _lab("start")
-
-
-def _lab(*arguments: str) -> None:
-    done = subprocess.run([LAB, *arguments], capture_output=True, text=True, timeout=_LAB_TIMEOUT, check=False)
-    if done.returncode != 0:
-        raise OSError(
-            f"lab {' '.join(arguments)} failed with code {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}"
-        )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kipuka.access.users import hash_password
-from tests.dogtag.conftest import Lab
+from tests.dogtag.lab_export import Lab
 from tests.support import pki
 from tests.support.daemon import free_port
 

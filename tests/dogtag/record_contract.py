@@ -1,4 +1,4 @@
-"""Records the contract of tests/support/dogtag_contract.py at the lab.
+"""Records the contract of tests/support/dogtag/contract.py at the lab.
 
 ``python -m tests.dogtag.record_contract EXPORT_DIR`` writes tests/vectors/dogtag/10.10.2/contract.txt. Needed again
 when kipuka's client asks for other things.
@@ -20,8 +20,8 @@ from kipuka.authority.dogtag import DogtagAuthority
 from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.tls.client import ClientPolicy
-from tests.support import transcript
-from tests.support.dogtag_contract import DogtagContract
+from tests.support.dogtag import transcript
+from tests.support.dogtag.contract import DogtagContract
 
 
 class Recording(DogtagContract, TestCase):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -21,10 +20,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from kipuka.authority.dogtag.wire import Answer
+from tests.dogtag import lab_control
 from tests.dogtag.lab import record
-from tests.support import pki, transcript
+from tests.support import pki
+from tests.support.dogtag import transcript
 
-LAB = Path(record.__file__).with_name("lab")
 REQUESTS = "/ca/rest/agent/certrequests"
 NOTES = "Serial number is not in the asset list;\nask in room 12 \u2603"
 
@@ -125,7 +125,7 @@ def ldap_dies(ca: Recorder, export: Path) -> None:
     for thread in threads:
         thread.start()
     time.sleep(1)
-    subprocess.run([LAB, "kill9", "ds"], check=True, stdout=subprocess.DEVNULL)
+    lab_control.kill("ds")
     for thread in threads:
         thread.join()
     ca.comment = "LDAP is down"
@@ -134,7 +134,7 @@ def ldap_dies(ca: Recorder, export: Path) -> None:
     ca("GET", f"/ca/rest/certrequests/{pending}", account="none")
     ca("POST", "/ca/rest/certs/search?start=0&size=500", {"issuedOnInUse": True, "issuedOnFrom": "0"}, "none")
     time.sleep(2)  # until the killed one is quite gone
-    subprocess.run([LAB, "start"], check=True, stdout=subprocess.DEVNULL)
+    lab_control.start()
     ca.comment = "LDAP is back: what was in hand when it died stays in this state"
     entries = ca("GET", f"{REQUESTS}?requestState=begin&requestType=enrollment&maxResults=3")["entries"]
     number = entries[0]["requestURL"].rpartition("/")[2]

@@ -10,7 +10,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from tests.support import pki
-from tests.web.admin_world import Office, office
+from tests.web.admin.world import Office, office
 from tests.web.fakes import World
 
 

@@ -14,7 +14,7 @@ from kipuka.authority.pool.breaker import Circuit
 from kipuka.authority.revoking import Effect, Reason, Revoked, Standing
 from kipuka.enrollment.revocation import Revocation, RevocationResult
 from tests.support import pki
-from tests.support.dogtag_standin import StandIn, now
+from tests.support.dogtag.standin import StandIn, now
 from tests.unit.enrollment.office import FakeAuthority
 
 

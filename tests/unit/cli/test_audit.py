@@ -11,7 +11,7 @@ from kipuka.cli import main
 from kipuka.observe.audit.file import AuditFile
 from kipuka.store.store import Store
 from tests.unit.config.texts import MINIMAL
-from tests.unit.observe.records import record
+from tests.unit.observe.audit.records import record
 
 
 @pytest.fixture

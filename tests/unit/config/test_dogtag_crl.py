@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from kipuka.config import material
 from kipuka.config.certificates import check_crl
-from tests.support import transcript
+from tests.support.dogtag import transcript
 
 SIGNING, MADE, FETCHED, _, AT_THE_CLONE, ANOTHER_MADE, NO_SUCH, BY_NOBODY = transcript.read("10.10.2/38-crl.txt")
 CA = x509.load_pem_x509_certificate(json.loads(SIGNING.answer.body)["Encoded"].encode())

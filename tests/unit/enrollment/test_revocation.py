@@ -17,7 +17,7 @@ from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.revocation import Revocation, RevocationResult
 from kipuka.errors import AuthorityError, Kind, KipukaError, RequestError
 from kipuka.store.rows import State
-from tests.support.dogtag_standin import now
+from tests.support.dogtag.standin import now
 from tests.unit.enrollment.office import FakeAuthority, Node, csr
 
 AWAY = AuthorityError(Kind.UNREACHABLE, "The CA cannot be reached: try again later.", "refused")

@@ -11,7 +11,8 @@ from kipuka.authority.dogtag import wire
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.cli.doctor import answers
 from kipuka.cli.doctor.findings import Level
-from tests.support import pki, transcript
+from tests.support import pki
+from tests.support.dogtag import transcript
 
 NOW = datetime(2026, 11, 23, 13, 11, 7, tzinfo=UTC)
 

@@ -18,9 +18,10 @@ from kipuka.cli.doctor.findings import Finding, Level
 from kipuka.cli.doctor.runner import clones
 from kipuka.config.model import DogtagCa, Label
 from kipuka.errors import AuthorityError
-from tests.support import dogtag_answers as answers
-from tests.support import pki, transcript
-from tests.support.dogtag_standin import StandIn, now
+from tests.support import pki
+from tests.support.dogtag import answers as answers
+from tests.support.dogtag import transcript
+from tests.support.dogtag.standin import StandIn, now
 
 RAW = next(
     each.answer.body.decode() for each in transcript.read("10.10.2/06-profiles.txt") if each.path.endswith("/raw")

@@ -10,7 +10,7 @@ from kipuka.cli.doctor.checks import profiles
 from kipuka.cli.doctor.checks.profiles import Profile
 from kipuka.cli.doctor.findings import Finding, Level
 from kipuka.config.model import Label
-from tests.support import transcript
+from tests.support.dogtag import transcript
 
 RAW = next(
     each.answer.body.decode() for each in transcript.read("10.10.2/06-profiles.txt") if each.path.endswith("/raw")

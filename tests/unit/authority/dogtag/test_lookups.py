@@ -1,0 +1,191 @@
+"""Many look-ups at the same time share what they read, and read no more than they may."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from kipuka.authority.dogtag import lookup
+from kipuka.authority.dogtag.rest.paths import Operation
+from kipuka.authority.dogtag.wire import Answer
+from kipuka.authority.interface import (
+    Finding,
+    Issued,
+)
+from kipuka.errors import AuthorityError, Kind
+from tests.support.dogtag.standin import StandIn, now
+from tests.unit.authority.dogtag.test_lookup import MANUAL, SUBJECT, Lost, fetches, key
+
+# --- several at the same time
+
+
+def result(looking: Deferred[Finding]) -> Finding:
+    async def wait() -> Finding:
+        return await looking
+
+    return now(wait())
+
+
+class Slow:
+    """Lets look-ups read through a stand-in that takes its time over some operation."""
+
+    def __init__(self, dogtag: StandIn, operation: Operation) -> None:
+        self.authority = dogtag.authority()
+        self._call = self.authority._lookup._call
+        self._operation = operation
+        self.waiting: list[Deferred[None]] = []
+        self.asked: list[str] = []
+        self.authority._lookup._call = self
+
+    async def __call__(self, operation: Operation, value: str = "", body: bytes | None = None, **how: Any) -> Answer:
+        if operation is self._operation:
+            self.asked.append(value)
+            self.waiting.append(Deferred())
+            await self.waiting[-1]
+        return await self._call(operation, value, body, **how)
+
+    def go_on(self) -> int:
+        """Answer what is waiting, again and again; return how many were waiting at the same time at most."""
+        most = 0
+        while self.waiting:
+            most = max(most, len(self.waiting))
+            waiting, self.waiting = self.waiting, []
+            for each in waiting:
+                each.callback(None)
+        return most
+
+    def find(self, *several: Lost) -> list[Finding]:
+        """Look for all at the same time."""
+        self.looking = [
+            Deferred.fromCoroutine(self.authority.find(key(lost.csr), SUBJECT, lost.since, frozenset()))
+            for lost in several
+        ]
+        self.most = self.go_on()
+        return [result(each) for each in self.looking]
+
+
+def test_several_requests_are_read_at_the_same_time_and_each_by_one_look_up_only() -> None:
+    dogtag = StandIn()
+    several = [Lost(dogtag, MANUAL) for _ in range(9)]
+    slow = Slow(dogtag, Operation.REVIEW)
+    assert slow.find(*several) == [lost.outcome for lost in several]
+    assert slow.most == 4
+    assert sorted(slow.asked) == sorted(str(lost.number) for lost in several)
+
+
+def test_several_certificates_are_read_at_the_same_time_and_each_by_one_look_up_only() -> None:
+    dogtag = StandIn()
+    several = [Lost(dogtag) for _ in range(9)]
+    slow = Slow(dogtag, Operation.CERTIFICATE)
+    assert slow.find(*several) == [lost.outcome for lost in several]
+    assert slow.most <= 4 + len(several)  # one's reading, and the others fetching what they have found
+    assert {slow.asked.count(lost.serial) for lost in several} <= {1, 2}
+
+
+def test_an_older_request_with_a_higher_number_does_not_hide_a_newer_one() -> None:
+    """A clone's numbers are all higher than the other's, whenever they were given."""
+    dogtag = StandIn()
+    lost = Lost(dogtag, MANUAL)
+    dogtag._numbers = itertools.count(9_990_001)
+    for _ in range(3):
+        Lost(dogtag, MANUAL)
+    assert lost.find() == lost.outcome
+
+
+def test_nothing_more_is_read_from_a_ca_that_fails() -> None:
+    dogtag = StandIn()
+    several = [Lost(dogtag, MANUAL) for _ in range(9)]
+    slow = Slow(dogtag, Operation.REVIEW)
+    looking = Deferred.fromCoroutine(slow.authority.find(key(several[0].csr), SUBJECT, several[0].since, frozenset()))
+    dogtag.ldap_down = True
+    slow.go_on()
+    with pytest.raises(AuthorityError):
+        result(looking)
+    assert len(slow.asked) == 4
+
+
+def test_one_search_under_any_name_serves_the_look_ups_that_come_together() -> None:
+    dogtag = StandIn()
+    several = [Lost(dogtag, MANUAL) for _ in range(5)]
+    since = several[0].since
+    authority = dogtag.authority()
+    for _ in range(2):
+        for lost in several:
+            assert lost.find(authority, since=since, subject="O=without") == lost.outcome
+    assert sum("search" in path for _, path in dogtag.calls) == 1
+    dogtag.clock.advance(2)
+    assert several[0].find(authority, since=since, subject="O=without") == several[0].outcome
+    assert sum("search" in path for _, path in dogtag.calls) == 2
+
+
+def test_a_search_from_before_the_list_of_requests_is_not_used() -> None:
+    """Or what left the list meanwhile, because it was issued, would be in neither."""
+    dogtag = StandIn()
+    lost = Lost(dogtag, MANUAL)
+    other = Lost(dogtag, MANUAL)
+    authority = dogtag.authority()
+    assert other.find(authority, since=lost.since) == other.outcome
+    dogtag.approve(lost.number)
+    authority._lookup._lists.pop("pending")  # it was the first to grow old
+    assert isinstance(lost.find(authority, subject="CN=another"), Issued)
+
+
+def test_a_search_during_which_a_list_was_made_is_not_kept() -> None:
+    dogtag = StandIn()
+    lost, other = Lost(dogtag, MANUAL), Lost(dogtag, MANUAL, "CN=other")
+    slow = Slow(dogtag, Operation.SEARCH)
+    looking = Deferred.fromCoroutine(slow.authority.find(key(other.csr), "O=without", lost.since, frozenset()))
+    (searching,) = slow.waiting
+    slow.authority._lookup._lists["pending"] = (float("-inf"), ())
+    now(slow.authority._lookup._listed("pending", 0))
+    searching.callback(None)
+    assert result(looking) == other.outcome
+    assert slow.authority._lookup._searches == {}
+
+
+def test_certificates_that_are_known_to_be_others_are_not_read() -> None:
+    dogtag = StandIn()
+    others = [Lost(dogtag, subject="CN=somebody's") for _ in range(5)]
+    lost = Lost(dogtag, MANUAL)
+    assert lost.find(known=tuple(other.serial for other in others)) == lost.outcome
+    assert fetches(dogtag) == []
+
+
+# --- bounds
+
+
+def test_more_than_can_be_read_in_one_go_is_read_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "READ_AT_ONCE", 3)
+    dogtag = StandIn()
+    lost = Lost(dogtag, MANUAL)  # the oldest: its turn comes last
+    for _ in range(7):
+        Lost(dogtag, MANUAL)
+    authority = dogtag.authority()
+    for _ in range(2):
+        with pytest.raises(AuthorityError) as caught:
+            lost.find(authority)
+        assert caught.value.kind is Kind.BUSY
+    assert lost.find(authority) == lost.outcome
+
+
+def test_a_certificate_is_found_whatever_is_left_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "READ_AT_ONCE", 1)
+    dogtag = StandIn()
+    for _ in range(5):
+        Lost(dogtag, MANUAL)
+    lost = Lost(dogtag)
+    assert lost.find() == lost.outcome
+
+
+def test_more_open_requests_than_were_asked_for_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "_FOREIGN", 2)
+    dogtag = StandIn()
+    lost = Lost(dogtag, MANUAL)
+    Lost(dogtag, MANUAL)
+    with pytest.raises(AuthorityError) as caught:
+        lost.find()
+    assert caught.value.kind is Kind.BUSY
+    assert lost.find(known=("1", "2")) == lost.outcome  # known ones are asked for in addition

@@ -1,0 +1,130 @@
+"""Who gets into the admin API, and what that leaves in the audit."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+
+from kipuka.access.tokens import Scope
+from kipuka.web.admin.api import AdminApi
+from kipuka.web.admin.routing import ANYBODY
+from kipuka.web.health import HealthPages
+from kipuka.web.http.site import EstSite
+from kipuka.web.http.tree import Tree
+from tests.web.admin.world import ALLOWED, AdminClient, Office, error
+from tests.web.wire import Session
+
+# --- who gets in
+
+
+@pytest.mark.parametrize("route", AdminApi.routes.all, ids=lambda route: f"{route.method} {route.path}")
+def test_nobody_gets_past_a_route_without_its_scope(admin: Office, route) -> None:
+    path = re.sub(r"\{\w+\}", "1", route.path)
+    if route.access is ANYBODY:
+        assert admin.get(path, token=None).status == 200
+        return
+    error(
+        admin.request(route.method, path, b"" if route.method == "POST" else None, token=None), 401, "unauthenticated"
+    )
+    error(admin.request(route.method, path, b"" if route.method == "POST" else None, "wrong"), 401, "unauthenticated")
+    other = "read" if route.access is Scope.REVOKE else "revoke"
+    refused = admin.request(route.method, path, b"" if route.method == "POST" else None, other)
+    assert route.access.value in error(refused, 403, "forbidden")
+    assert refused.field("WWW-Authenticate") == 'Bearer realm="kipuka", error="insufficient_scope"'
+    assert not admin.revocation.asked
+    assert not admin.audit.asked
+
+
+def test_the_challenge_names_an_error_only_to_who_tried_a_token(admin: Office) -> None:
+    assert admin.get("/admin/ca", token=None).field("WWW-Authenticate") == 'Bearer realm="kipuka"'
+    wrong = admin.get("/admin/ca", token="wrong")
+    assert wrong.field("WWW-Authenticate") == 'Bearer realm="kipuka", error="invalid_token"'
+
+
+@pytest.mark.parametrize("header", ["Basic YWxpY2U6eA==", "Bearer", "Bearer ", "bearer \xff", "Token x", ""])
+def test_other_credentials_are_none(admin: Office, header: str) -> None:
+    error(admin.get("/admin/ca", token=None, authorization=header), 401, "unauthenticated")
+
+
+def test_a_refusal_is_audited_with_its_reference_and_without_the_token(admin: Office) -> None:
+    message = error(admin.get("/admin/ca", token="wrong"), 401, "unauthenticated")
+    ((event, facts),) = admin.world.audited
+    assert event == "admin refusal"
+    assert facts["operation"] == "GET /admin/ca"
+    assert facts["address"] == "192.0.2.9"
+    assert f"(reference {facts['reference']})" in message
+    assert admin.tokens["wrong"] not in str(facts)
+
+
+def test_a_refusal_beside_the_api_is_audited_too(admin: Office) -> None:
+    rooms = {b"health": HealthPages(dict, list, lambda request: _reader(admin, request)).resource()}
+    site = EstSite(Tree(Resource(), rooms), admin.world.clock, admin.world.limits, lambda _: None)
+    client = AdminClient(site, Session(None), "192.0.2.9")
+    assert client.get("/health/live", authorization=f"Bearer {admin.tokens['read']}").status == 200
+    assert not admin.world.audited
+    assert client.get("/health/live", authorization=f"Bearer {admin.tokens['revoke']}").status == 403
+    ((event, facts),) = admin.world.audited
+    assert (event, facts["operation"], facts["kind"]) == ("admin refusal", "GET /health/live", "forbidden")
+
+
+async def _reader(admin: Office, request: Request) -> None:
+    await admin.gate.admit(request, Scope.READ)
+
+
+def test_an_administrators_certificate_has_all_scopes(admin: Office) -> None:
+    own = admin.administrators.client("CN=Ada,O=Example")
+    client = admin.client(own.certificate, admin.administrators.certificate)
+    assert client.get("/admin/enrollments").status == 200
+    body = b'{"serial": "1"}'
+    assert client.post("/admin/revoke", body, content_type="application/json").status == 200
+    assert admin.revocation.asked[0][3] == "certificate:CN=Ada,O=Example"
+
+
+def test_a_certificate_below_an_intermediate_counts_and_a_devices_does_not(admin: Office) -> None:
+    between = admin.administrators.intermediate("CN=Between")
+    own = between.client("CN=Ada")
+    chain = (own.certificate, between.certificate, admin.administrators.certificate)
+    assert admin.client(*chain).get("/admin/ca").status == 200
+    device = admin.world.device()
+    error(
+        admin.client(device.certificate, admin.world.main.issuer.certificate).get("/admin/ca"), 401, "unauthenticated"
+    )
+    # The administrators' CA itself is no administrator: it must have issued what is shown.
+    error(admin.client(admin.administrators.certificate).get("/admin/ca"), 401, "unauthenticated")
+
+
+def test_a_token_that_is_shown_decides_whatever_the_certificate(admin: Office) -> None:
+    own = admin.administrators.client("CN=Ada")
+    client = admin.client(own.certificate, admin.administrators.certificate)
+    refused = client.post("/admin/revoke", b"{}", authorization=f"Bearer {admin.tokens['read']}")
+    error(refused, 403, "forbidden")
+
+
+def test_wrong_tokens_are_limited_by_address_and_right_ones_are_not(admin: Office) -> None:
+    for _ in range(ALLOWED):
+        error(admin.get("/admin/ca", token="wrong"), 401, "unauthenticated")
+    blocked = admin.get("/admin/ca", token="wrong")
+    error(blocked, 429, "too_many")
+    assert 1 <= int(blocked.field("Retry-After") or "") <= 60
+    assert admin.get("/admin/ca").status == 200
+    elsewhere = admin.client(address="198.51.100.1")
+    error(elsewhere.get("/admin/ca", authorization="Bearer x"), 401, "unauthenticated")
+    admin.world.clock.advance(61)
+    error(admin.get("/admin/ca", token="wrong"), 401, "unauthenticated")
+
+
+def test_a_removed_token_is_refused_from_the_next_request_on(admin: Office) -> None:
+    assert admin.get("/admin/ca", "read").status == 200
+    kept = [line for line in admin.path.read_text().splitlines() if not line.startswith("read ")]
+    admin.path.write_text("\n".join(kept) + "\n")
+    error(admin.get("/admin/ca", "read"), 401, "unauthenticated")
+    assert admin.get("/admin/ca").status == 200
+
+
+def test_a_damaged_tokens_file_lets_nobody_in(admin: Office) -> None:
+    admin.path.write_text("damaged\n")
+    message = error(admin.get("/admin/ca"), 500, "internal")
+    assert str(admin.path) not in message
