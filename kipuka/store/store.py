@@ -113,10 +113,12 @@ class Store:
     def join(self, application: Application, now: datetime, replay_before: datetime) -> Enrollment:
         """The open row of this key, or a new one in RECEIVED. However many ask at once, they get the same row.
 
+        Nobody has been asked for anything yet, so the disk is not waited for: the next move sees to that.
+
         :param replay_before: a row that was DELIVERED before this is closed, and a new one begins.
         """
         new = _columns(application) | {"state": State.RECEIVED, "created": now, "updated": now}
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             # Between two of these statements another may close or add one (PostgreSQL): then there is one to look at.
             for _ in range(_JOINS):
                 row = _first(connection, _OPEN_OF_KEY, {"open_key": application.key})
@@ -144,12 +146,15 @@ class Store:
         now: datetime,
         of: Enrollment | None = None,
         audit: Callable[[Enrollment], Record] | None = None,
+        *,
+        durable: bool = True,
         **changes: Unpack[Changes],
     ) -> Enrollment | None:
         """Change a row if its state is one of those expected, and return it as it is then.
 
         :param of: the row as the caller knows it: if it has been taken for another submission since, nothing changes.
         :param audit: what the audit says of the change, given the row as it is then: the two are written as one.
+        :param durable: False: a failure of power may undo it.
         :param changes: what else becomes of the row; what is not named stays.
         :returns: None when there is no such row in such a state: somebody was faster.
         :raises ValueError: a closed row would open again.
@@ -158,7 +163,7 @@ class Store:
             raise TypeError(f"a move cannot change {', '.join(sorted(unknown))}")
         if State.CLOSED in expected and to is not State.CLOSED:
             raise ValueError("a closed row stays closed")
-        with self._database.write() as connection:
+        with self._database.write(durable=durable) as connection:
             moved = _change(connection, id, expected, {"state": to, "updated": now, **changes}, of)
             if moved is not None and audit is not None:
                 append(connection, [audit(moved)])

@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from kipuka.enrollment.audit import NOWHERE, Attests, describe
-from kipuka.enrollment.ledger.states import Event, sources, target
+from kipuka.enrollment.ledger.states import PASSING, Event, sources, target
 from kipuka.observe.audit.record import Origin
 from kipuka.store.rows import Application, Enrollment
 from kipuka.store.store import Store, StoreUnavailable
@@ -120,7 +120,7 @@ class Ledger:
         return datetime.fromtimestamp(self._clock.seconds(), UTC)
 
     async def join(self, application: Application, replay_window: float) -> Enrollment:
-        """The open row of this application, or a new one; it is on disk when this returns.
+        """The open row of this application, or a new one.
 
         :raises StoreUnavailable: then nothing may be sent to a CA.
         """
@@ -133,6 +133,9 @@ class Ledger:
     ) -> Enrollment | None:
         """Let an event happen to a row. The audit's record of it is part of the same transaction.
 
+        When this returns it is on disk, with the row and all that happened to it before, unless it is one of
+        :data:`~kipuka.enrollment.ledger.states.PASSING`.
+
         :param row: as it was when the event came about: an event of one submission is none of a later one.
         :param origin: of the request that brought it about.
         :return: the row after it, or None when its state does not take the event any more.
@@ -141,7 +144,8 @@ class Ledger:
 
         def move() -> Enrollment | None:
             # The time is taken when it is this change's turn, or others would not find it among the latest.
-            return self._store.move(row.id, sources(event), target(event), self.now(), row, recorded, **changes)
+            states, lasts = (sources(event), target(event)), event not in PASSING
+            return self._store.move(row.id, *states, self.now(), row, recorded, durable=lasts, **changes)
 
         audit = self._audit
         recorded = None if audit is None else lambda moved: audit.stamped(describe(event, moved, origin))

@@ -55,6 +55,10 @@ TABLE: Mapping[Event, Mapping[State, State]] = {
     Event.ABANDONED: dict.fromkeys(OPEN, State.CLOSED),
 }
 
+PASSING = frozenset({Event.WRITTEN, Event.TOLD})
+"""They need not be on disk at once: should a failure of power undo one, a client that asks again gets its answer
+once more."""
+
 
 ENDED = "An administrator ended the request: ask again if need be."
 """The reason of an abandoned row: for whoever waits for it, and for the next who looks at it."""

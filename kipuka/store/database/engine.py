@@ -21,16 +21,18 @@ SECONDS = 10
 class Database(ABC):
     """SQLite or PostgreSQL. Thread-safe, blocking.
 
-    :param engine: made by the subclass; its pool bounds the connections.
+    :param engine: made by the subclass; its pool bounds the connections. The others are the same one with options.
+    :param passing: its transactions need not wait for the disk.
     """
 
     insert: ClassVar[Callable[..., Any]]
     """The dialect's INSERT, for its ON CONFLICT."""
 
-    def __init__(self, engine: Engine, reading: Engine, writing: Engine) -> None:
+    def __init__(self, engine: Engine, reading: Engine, writing: Engine, passing: Engine) -> None:
         self._engine = engine
         self._reading = reading
         self._writing = writing
+        self._passing = passing
         self._is_closed = False
 
     @contextmanager
@@ -43,12 +45,16 @@ class Database(ABC):
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that sees what others have committed; durable when the block has been left.
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A transaction that sees what others have committed.
 
+        :param durable: it is on disk when the block has been left, and all that was written before it, too. Otherwise
+            it may be undone by a failure that ends this process, too, such as one of power, and by no other; unless
+            something durable was written after it.
         :raises StoreUnavailable: as always here.
         """
-        with self._translated(), self._turn(), self._writing.begin() as connection:
+        engine = self._writing if durable else self._passing
+        with self._translated(), self._turn(), engine.begin() as connection:
             yield connection
 
     def close(self) -> None:

@@ -59,7 +59,8 @@ class PostgresDatabase(Database):
             pool_timeout=SECONDS,
             hide_parameters=True,
         )
-        super().__init__(engine, engine.execution_options(isolation_level="AUTOCOMMIT"), engine)
+        # Always synchronised: the server may fail alone, and what it forgets is still in the hands of this process.
+        super().__init__(engine, engine.execution_options(isolation_level="AUTOCOMMIT"), engine, engine)
 
     def guard_upgrade(self, connection: Connection) -> None:
         """Take an advisory lock, waiting for whoever upgrades already."""

@@ -1,4 +1,4 @@
-"""The store in an SQLite file: one writer at a time, on disk when a transaction ends (WAL, synchronous FULL)."""
+"""The store in an SQLite file (WAL): one writer at a time, on disk when a transaction ends that is to be durable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from sqlalchemy.pool import QueuePool
 from kipuka.store.database.engine import SECONDS, Database
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
 
-_WRITES = "kipuka_writes"
+_SYNCHRONOUS = "kipuka_synchronous"
+"""Of a transaction that writes: FULL or NORMAL, as SQLite calls it."""
 
 
 class SqliteDatabase(Database):
@@ -45,7 +46,8 @@ class SqliteDatabase(Database):
             hide_parameters=True,
         )
         event.listen(engine, "begin", _begin)
-        super().__init__(engine, engine, engine.execution_options(**{_WRITES: True}))
+        writing, passing = (engine.execution_options(**{_SYNCHRONOUS: each}) for each in ("FULL", "NORMAL"))
+        super().__init__(engine, engine, writing, passing)
 
     @contextmanager
     def arrival(self) -> Iterator[bool]:
@@ -127,7 +129,6 @@ class SqliteDatabase(Database):
         connection = sqlite3.connect(self.path, timeout=SECONDS, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA synchronous = FULL")
             self._use_wal(connection)
         except BaseException:
             connection.close()
@@ -161,8 +162,13 @@ class SqliteDatabase(Database):
 
 
 def _begin(connection: Connection) -> None:
-    """Take the writer's place at once: a reader that wants to write later may find that it cannot."""
-    if connection.get_execution_options().get(_WRITES):
+    """Take the writer's place at once: a reader that wants to write later may find that it cannot.
+
+    In WAL mode a transaction that is not synchronised is on disk with the next one that is.
+    """
+    synchronous = connection.get_execution_options().get(_SYNCHRONOUS)
+    if synchronous is not None:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {synchronous}")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

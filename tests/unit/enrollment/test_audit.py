@@ -101,7 +101,7 @@ class Audited(Base):
         self.kind_of(self.node.ask(csr()))
         assert self.ca.asked == []
 
-    def broken(self) -> object:
+    def broken(self, *, durable: bool = True) -> object:
         from kipuka.store.store import StoreUnavailable
 
         raise StoreUnavailable("full")

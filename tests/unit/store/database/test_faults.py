@@ -8,10 +8,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from kipuka.store.rows import State
 from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
@@ -64,6 +65,35 @@ def test_durable_means_durable(place: Place, store: Store) -> None:
         else:
             assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
             assert connection.exec_driver_sql("SHOW transaction_isolation").scalar() == "read committed"
+
+
+def test_what_need_not_last_does_not_wait_for_the_disk_and_changes_nothing_for_what_follows(tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+    for durable, expected in ((True, 2), (False, 1), (True, 2), (False, 1)):  # FULL, NORMAL
+        with store._database.write(durable=durable) as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == expected
+    store.close()
+
+
+def test_postgresql_always_waits_for_the_disk(server: PostgresPlace) -> None:
+    """It may crash without kipuka, which would go on with rows that are not there any more."""
+    with server.open()._database.write(durable=False) as connection:
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+
+
+def test_a_row_is_on_disk_before_anything_is_sent(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joining writes it, and the move after that, which is what is waited for, has both synchronised."""
+    lasting = []
+    write = store._database.write
+
+    def noted(*, durable: bool = True) -> AbstractContextManager[Connection]:
+        lasting.append(durable)
+        return write(durable=durable)
+
+    monkeypatch.setattr(store._database, "write", noted)
+    row = store.join(application(), NOW, NOW)
+    store.move(row.id, {State.RECEIVED}, State.SUBMITTING, NOW, row)
+    assert lasting == [False, True]
 
 
 def test_closed_store(place: Place, store: Store) -> None:
