@@ -38,7 +38,6 @@ OPEN = {
     "POP-13": "not offered: the CA relies on its registration authority",
     "T24": "nothing to do: certmonger and Windows do not speak EST",
     "T25": _RA,
-    "T26": "not yet: the fingerprint of the chain is not shown anywhere",
 }
 
 ELSEWHERE = {

@@ -94,9 +94,13 @@ def _subject(subject: str, target: str, ca: DogtagCa) -> str:
 
 
 def _local(ca: FileCa, now: datetime) -> Iterator[Finding]:
-    for certificate in tls.certificates(ca.cert)[:1]:
+    subject = f"ca {ca.id}"
+    own = tls.certificates(ca.cert)
+    for certificate in own[:1]:
         remedy = "make its successor, and bring it to the devices in time"
-        yield tls.validity(f"ca {ca.id}", "the CA's certificate", certificate, now, remedy)
+        yield tls.validity(subject, "the CA's certificate", certificate, now, remedy)
+        chain = dict.fromkeys((*own, *(() if ca.chain is None else tls.certificates(ca.chain))))
+        yield tls.fingerprints(subject, tuple(chain))
 
 
 async def _guarded(subject: str, task: Coroutine[Any, Any, None], report: Report) -> None:

@@ -62,6 +62,7 @@ def test_local_ca(tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert "faults: 0" in out.splitlines()[-1]
     assert f"https://localhost:{site.port}/.well-known/est/linked/simpleenroll" in out
+    assert "what /cacerts serves: CN=" in out
     assert not (tmp_path / "kipuka.db").exists()
 
 

@@ -15,7 +15,7 @@ from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.rest.paths import Paths
 from kipuka.cli.doctor import answers
 from kipuka.cli.doctor.checks import handshake, kra, profiles, trial
-from kipuka.cli.doctor.checks.tls import certificates, validity
+from kipuka.cli.doctor.checks.tls import certificates, fingerprints, validity
 from kipuka.cli.doctor.findings import Finding, Level, Report, fault, warning
 from kipuka.config import material
 from kipuka.config.certificates import name_of
@@ -144,7 +144,7 @@ class Examination:
             self.ca.id, client, self.ca.profile, clock=self.around.reactor, paths=Paths(self.ca.paths)
         )
         chain = await authority.chain()
-        self._tell(answers.ca_certificate(subject, chain, trust), *self._renewal(chain))
+        self._tell(answers.ca_certificate(subject, chain, trust), fingerprints(subject, chain), *self._renewal(chain))
         record = await client.get(f"{self.base}/certs/{chain[0].serial_number:#x}")
         alive = answers.directory(subject, record, chain[0])
         self.has_directory = alive.level is not Level.FAULT

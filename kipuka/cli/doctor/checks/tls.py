@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 
 from kipuka.cli.doctor.findings import Finding, ok, warning
 from kipuka.config import material
@@ -53,6 +54,12 @@ def validity(subject: str, what: str, certificate: x509.Certificate, now: dateti
     if left < min(SOON, (end - certificate.not_valid_before_utc) / 4):
         return warning(subject, text, remedy)
     return ok(subject, text)
+
+
+def fingerprints(subject: str, chain: Sequence[x509.Certificate]) -> Finding:
+    """Show what a person compares who has a device take the answer of /cacerts on trust (RFC 7030 §4.1.1)."""
+    found = (f"{name_of(each.subject)} {each.fingerprint(hashes.SHA256()).hex(':').upper()}" for each in chain)
+    return ok(subject, f"SHA-256 fingerprints of what /cacerts serves: {', '.join(found)}")
 
 
 def names(certificate: x509.Certificate) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from kipuka.cli.doctor.checks import tls
 from kipuka.cli.doctor.findings import Level, fault
 from kipuka.config import load
+from kipuka.config.certificates import name_of
 from tests.support import pki
 
 DAY = timedelta(days=1)
@@ -103,3 +105,14 @@ def test_crl_that_never_lasts_longer(site: Site) -> None:
 def test_a_finding_is_one_line() -> None:
     forged = fault("ca x", "a\nok      ca x: all is well\x1b[2J", "do\u2028this")
     assert str(forged) == "fault   ca x: a ok      ca x: all is well [2J; do this"
+
+
+def test_t26_what_devices_fetch_can_be_compared_with_what_openssl_shows(tmp_path: Path) -> None:
+    root = pki.root("CN=Root")
+    issuing = root.intermediate("CN=Issuing")
+    shown = str(tls.fingerprints("ca lab", (issuing.certificate, root.certificate)))
+    for each in (issuing, root):
+        file = each.write(tmp_path, "one").certificate
+        command = ["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", file]
+        _, _, seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().partition("=")
+        assert f"{name_of(each.certificate.subject)} {seen}" in shown
