@@ -76,6 +76,14 @@ class Dogtag:
         """Approve, reject or cancel a reviewed request."""
         self._call("POST", f"/ca/rest/agent/certrequests/{document['requestId']}/{decision}", document)
 
+    def cancel_all(self) -> None:
+        """Cancel every request that waits: an earlier run left it, and each process of kipuka would look through it."""
+        for request in self.pending():
+            try:
+                self.decide(self.review(request), "cancel")
+            except RefusedError:  # its profile was deleted: it can be neither shown nor decided
+                continue
+
     def certificates(self, name: str) -> list[x509.Certificate]:
         """Return every certificate whose common name contains that text.
 
