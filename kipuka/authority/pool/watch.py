@@ -18,6 +18,8 @@ _log = Logger("kipuka.pool")
 
 JITTER = 0.1
 """A probe comes up to this part of the interval late, so that many nodes do not probe in step."""
+LATEST = 3.0
+"""Seconds that it is late at most: nothing is known of a CA before its first probe."""
 
 
 class Watch:
@@ -75,7 +77,7 @@ class Watch:
     async def _guarded(self) -> None:
         """One round of the loop; nothing that happens in it ends the loop."""
         try:
-            self._pause = deferLater(self._clock, self._jitter() * JITTER * self._interval)
+            self._pause = deferLater(self._clock, self._jitter() * min(JITTER * self._interval, LATEST))
             self._pause.addErrback(lambda _: None)
             await self._pause
             if self._loop.running:

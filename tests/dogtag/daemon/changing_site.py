@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -97,13 +98,12 @@ class ChangingSite:
         """How often the log says so."""
         return self.daemon.log_text().count(words)
 
-    def device(self) -> Device:
+    def device(self, key: pki.PrivateKey | None = None) -> Device:
         """Return a new device that shows its maker's certificate."""
         number = next(self._numbers)
         birth = self._site.maker.client(f"CN=serial {number}").write(self.folder, f"birth-{number}")
-        return Device(
-            self._site.port, self._site.trust, f"CN={self.name}-{number}.kipuka.test", files=birth, patience=180
-        )
+        subject = f"CN={self.name}-{number}.kipuka.test"
+        return Device(self._site.port, self._site.trust, subject, files=birth, key=key, patience=180)
 
     def holder(self, device: Device, certificate: x509.Certificate) -> Device:
         """The same device, showing the certificate that was issued to it."""
@@ -113,10 +113,15 @@ class ChangingSite:
 
     def approve(self) -> None:
         """Approve all that waits of this run."""
+        self.decide("approve")
+
+    def decide(self, decision: str, notes: str = "") -> float:
+        """Approve, reject or cancel all that waits of this run; return when the last was, by the monotonic clock."""
         for number in sorted(set(self.agent.pending()) - self._foreign):
             document = self.agent.review(number)
             if self.name in str(document):
-                self.agent.decide(document, "approve")
+                self.agent.decide(document | ({"requestNotes": notes} if notes else {}), decision)
+        return time.monotonic()
 
     def made(self) -> list[x509.Certificate]:
         """Every certificate that the CA has made for these devices."""

@@ -10,10 +10,14 @@ import itertools
 import json
 import re
 import secrets
+import ssl
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,6 +40,8 @@ PATIENCE = 240.0
 """Seconds a device waits for its answer: longer than kipuka ever keeps one waiting."""
 CLONES_FIRST_SERIAL = 0xFFF0000
 """The clone's serial numbers are from a range of their own."""
+
+_LOOK = 0.2
 
 _GROUP = """
 [ha]
@@ -112,6 +118,28 @@ class PoolSite:
         """Wait until the audit has said so many times that a CA's breaker came to be so."""
         pattern = re.compile(rf'"event": "ca state", [^\n]*"ca": "{ca}", [^\n]*"outcome": "{state}"')
         until(lambda: len(pattern.findall(self.daemon.log_text())) >= number, seconds, f"{ca} did not become {state}")
+
+    @contextlib.contextmanager
+    def watched(self, ca: str) -> Iterator[list[str]]:
+        """Ask ``/health/ca`` again and again how a CA is; the list grows by each status that is another one."""
+        seen: list[str] = []
+        over = threading.Event()
+        trust = ssl.create_default_context(cafile=self._site.trust)
+
+        def look() -> None:
+            while not over.wait(_LOOK):
+                with urllib.request.urlopen(f"https://localhost:{self._site.port}/health/ca", context=trust) as answer:
+                    status = json.load(answer)[ca]["status"]
+                if seen[-1:] != [status]:
+                    seen.append(status)
+
+        with ThreadPoolExecutor(1) as thread:
+            looking = thread.submit(look)
+            try:
+                yield seen
+            finally:
+                over.set()
+            looking.result()
 
     def states(self) -> list[str]:
         """Every change of a CA's state that the audit has told of, for people."""

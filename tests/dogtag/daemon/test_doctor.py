@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from kipuka.cli.doctor.checks.dogtag import Circumstances, examine
 from kipuka.cli.doctor.findings import Finding, Level
 from kipuka.config.model import DogtagCa
+from tests.dogtag.lab_control import command
 from tests.dogtag.lab_export import Account, Lab
 from tests.support import pki
 from tests.support.daemon import ROOT, free_port
@@ -202,7 +204,7 @@ def test_certificates_of_the_lab_are_what_these_tests_take_them_for(lab: Lab) ->
 class KraTests(TestCase):
     """The KRA, asked as the doctor does once ``kra_url`` may be written."""
 
-    timeout = 60
+    timeout = 180
 
     @pytest.fixture(autouse=True)
     def _use(self, lab) -> None:
@@ -230,6 +232,12 @@ class KraTests(TestCase):
         self.assertEqual({each.level for each in found}, {Level.OK})
         self.assertIn("the agent may recover keys", [each.text for each in found])
         self.assertIn("the CA has a connector to a KRA", [each.text for each in found])
+
+    async def test_a_ca_without_connector_to_the_kra(self) -> None:
+        await deferToThread(command, "set", "ca", "ca.connector.KRA.enable=false")
+        self.addCleanup(deferToThread, command, "set", "ca", "ca.connector.KRA.enable=true")
+        found = [(each.level, each.text) for each in await self.asked(self.lab.agent) if each.level is not Level.OK]
+        self.assertEqual(found, [(Level.WARNING, "the CA has no connector to a KRA, or cannot reach it")])
 
     async def test_user_without_rights(self) -> None:
         faults = [each.text for each in await self.asked(self.lab.user) if each.level is Level.FAULT]

@@ -18,7 +18,7 @@ WARM = 30
 
 def test_kill_9_of_the_primary_is_seen_by_no_client_not_even_as_a_503(lab: Lab, tmp_path: Path) -> None:
     with running(lab, tmp_path) as site:
-        with site.load() as load:
+        with site.watched("primary") as shown, site.load() as load:
             load.served(WARM, 60)
             assert not any(map(is_clones, load.served_after(0)))
             kill("ca")
@@ -32,7 +32,9 @@ def test_kill_9_of_the_primary_is_seen_by_no_client_not_even_as_a_503(lab: Lab, 
             closed = time.monotonic()
             load.served(WARM, 60)
             assert not all(map(is_clones, load.served_after(closed + 2)))
-        print(load.account())
+        print(f"{load.account()}; /health/ca of the primary: {', '.join(shown)}")
+        changes = [each for each in shown if each not in {"unknown", "degraded"}]  # which may last for milliseconds
+        assert (changes[:2], changes[-2:]) == (["healthy", "circuit_open"], ["half_open", "healthy"])
         assert (load.failures, load.told_to_wait) == ([], 0)
         assert load.has_one_each(site.made())
 

@@ -46,6 +46,12 @@ class WatchTest(SynchronousTestCase):
         self.clock.advance(0.2)
         assert self.probed() == 1
 
+    def test_however_long_the_interval_the_first_probe_comes_soon(self) -> None:
+        self.late = 1.0
+        Watch(self.ca, self.vitals, self.clock, lambda: self.late, interval=600).start()
+        self.clock.advance(3)
+        assert self.probed() == 1
+
     def test_three_failures_open_it_and_two_successes_close_it(self) -> None:
         self.ca.away = gone()
         self.watch.start()
