@@ -20,6 +20,7 @@ from tests.chaos.journal import Journal, Progress
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import CA_LINK, CLIENT_LINK, Link, Plan, Schedule, Treatment, Victim
 from tests.chaos.verify import judge
+from tests.dogtag import lab_control
 from tests.support.daemon import Daemon
 
 _PROGRESS_INTERVAL = 20
@@ -58,7 +59,7 @@ def chaos(schedule: Schedule, options: Options) -> report.Run:
     journal, progress, quiet = Journal(), Progress(schedule.operations), threading.Lock()
     # Another name in each run: the CA remembers the certificates of the run before with the same seed.
     name = f"c{schedule.seed}-{int(time.time()):x}"
-    faults.start_dogtag()
+    lab_control.start()
     place = lab()
     if options.pool is not None and place.clone_url is None:
         raise StoppedError("the lab has no clone. Bring it up: tests/dogtag/lab/lab up --second (as root).")

@@ -85,6 +85,25 @@ def directory(subject: str, answer: Answer, certificate: x509.Certificate) -> Fi
     return fault(subject, f"the CA cannot read its database: {said}", "look at Dogtag's debug log")
 
 
+def search(subject: str, answer: Answer, name: str) -> Finding:
+    """Judge the search for the CA's own certificate, which is there, by its common name.
+
+    The LDAP server of a clone may lack the index that it takes, see docs/dogtag-notes.md.
+    """
+    try:
+        found = answer.status == 200 and wire.found(answer)
+    except AuthorityError as error:
+        return fault(subject, f"the CA's search gives a strange answer: {error.cause}", "look at its debug log")
+    if found:
+        return ok(subject, "its certificates are found by their names")
+    if answer.status != 200:
+        return warning(subject, f"certificates cannot be searched: {_said(answer)}", "look at Dogtag's debug log")
+    text = f"its directory finds no certificate by name, not even that of {name}: looking lost answers up takes longer"
+    return warning(
+        subject, text, "restart its LDAP server, then: dsconf INSTANCE backend index reindex --attr subjectname BACKEND"
+    )
+
+
 def clock(subject: str, date: str, now: datetime) -> Finding:
     """Hold the Date header of an answer against the local clock."""
     try:

@@ -105,6 +105,7 @@ def test_good(patient: Patient) -> None:
     for text in (
         "ca lab: its clock and this machine's agree",
         "ca lab: its directory server works: the CA finds its own certificate",
+        "ca lab: its certificates are found by their names",
         'ca lab: the agent certificate is that of the user "kipuka-agent", in "Certificate Manager Agents"',
         "ca lab: the path for Full CMC answers",
         "label slow: the profile kipukaServerManual copies the subjectAltName of the request",

@@ -10,7 +10,8 @@ from typing import Any
 
 from cryptography import x509
 
-from kipuka.authority.dogtag import DogtagAuthority
+from kipuka.authority.dogtag import DogtagAuthority, wire
+from kipuka.authority.dogtag.lookup import common_name
 from kipuka.authority.dogtag.rest.client import Client
 from kipuka.authority.dogtag.rest.paths import Paths
 from kipuka.cli.doctor import answers
@@ -145,18 +146,27 @@ class Examination:
         )
         chain = await authority.chain()
         self._tell(answers.ca_certificate(subject, chain, trust), fingerprints(subject, chain), *self._renewal(chain))
-        record = await client.get(f"{self.base}/certs/{chain[0].serial_number:#x}")
-        alive = answers.directory(subject, record, chain[0])
-        self.has_directory = alive.level is not Level.FAULT
+        await self._directory(client, chain[0])
         login = await client.get(f"{self.base}/account/login")
         self.roles = answers.roles_of(login)
-        self._tell(alive, answers.agent(subject, login, has_directory=self.has_directory))
+        self._tell(answers.agent(subject, login, has_directory=self.has_directory))
         self._tell(answers.cmc(subject, await client.get("/ca/ee/ca/profileSubmitCMCFull")))
         if self.ca.kra_url is not None:
             await self._kra(client, trust)
         for each in wanted:
             await self._profile(client, authority, each)
         return chain
+
+    async def _directory(self, client: Client, own: x509.Certificate) -> None:
+        """Have the CA find its own certificate in its directory, by number and by name."""
+        record = await client.get(f"{self.base}/certs/{own.serial_number:#x}")
+        finding = answers.directory(self.subject, record, own)
+        self.has_directory = finding.level is not Level.FAULT
+        self._tell(finding)
+        name = common_name(own.subject.rfc4514_string())
+        if record.status == 200 and name:
+            query = wire.search_body(0, name)
+            self._tell(answers.search(self.subject, await client.post(f"{self.base}/certs/search?size=1", query), name))
 
     def _renewal(self, chain: Certificates) -> Iterable[Finding]:
         if self.around.anchors and not set(chain) & set(self.around.anchors):

@@ -102,6 +102,18 @@ def test_directory() -> None:
     assert answers.directory("ca x", broken, certificate).level is Level.FAULT
 
 
+def test_search_that_finds_nothing_by_name() -> None:
+    """As at a clone whose LDAP server has no substrings in its index of subjects."""
+    searched = [each.answer for each in transcript.read("10.10.2/35-cert-search.txt") if each.answer.status == 200]
+    assert answers.search("ca x", next(each for each in searched if wire.found(each)), "CA").level is Level.OK
+    nothing = answers.search("ca x", next(each for each in searched if not wire.found(each)), "Kipuka Lab CA")
+    assert nothing.level is Level.WARNING
+    assert "not even that of Kipuka Lab CA" in nothing.text
+    assert "reindex" in nothing.remedy
+    assert answers.search("ca x", Answer(500, "text/html", b"<title>x</title>"), "CA").level is Level.WARNING
+    assert answers.search("ca x", Answer(200, "application/json", b'{"entries":7}'), "CA").level is Level.FAULT
+
+
 @pytest.mark.parametrize(
     ("seconds", "level", "said"),
     [
