@@ -31,6 +31,7 @@ lint: $(VENV)/.stamp-lint ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.stamp-test ## Measure

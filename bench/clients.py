@@ -76,8 +76,8 @@ def rate(connect: Callable[[], http.client.HTTPSConnection], enroll: Enroll, csr
 
     started = time.perf_counter()
     with ThreadPoolExecutor(parallel) as pool:
-        for each in [pool.submit(client) for _ in range(parallel)]:
-            each.result()
+        for done in [pool.submit(client) for _ in range(parallel)]:
+            done.result()
     return len(csr) / (time.perf_counter() - started)
 
 

@@ -37,7 +37,7 @@ class MeddlingClient(Client):
         self.spoil_nonces = 0
         self.lose_answers = 0
 
-    def in_session_of_its_own(self) -> Client:
+    def in_session_of_its_own(self) -> MeddlingClient:
         self.inner = super().in_session_of_its_own()
         return self.inner
 

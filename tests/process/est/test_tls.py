@@ -178,7 +178,7 @@ BAD = ["expired", "future", "revoked", "server", "foreign", "same-name", "self-s
 def test_tls_07_08_bad_certificates_are_refused_with_errno_and_depth(
     site: Site, daemon: Daemon, name: str, version: ssl.TLSVersion
 ) -> None:
-    identity, errno = next(rest for each, *rest in bad_certificates(site) if each == name)
+    identity, errno = next((identity, errno) for each, identity, errno in bad_certificates(site) if each == name)
     refused(site.client(identity), version)
     record = audited(daemon, identity.certificate.subject.rfc4514_string())
     assert (record["errno"], record["depth"]) == (errno, 0), record

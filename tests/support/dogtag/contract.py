@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -46,7 +47,13 @@ def _broken(csr: x509.CertificateSigningRequest) -> x509.CertificateSigningReque
     return x509.load_der_x509_csr(bytes(der))
 
 
-class DogtagContract:
+if TYPE_CHECKING:  # what it is mixed into
+    _Case = TestCase
+else:
+    _Case = object
+
+
+class DogtagContract(_Case):
     """Mixed into a trial TestCase that says where the Dogtag is."""
 
     def authority(self, credential: str = "agent") -> DogtagAuthority:
@@ -63,9 +70,7 @@ class DogtagContract:
         request = EnrollmentRequest(csr, profile, "contract test")
         return await self.authority(credential).enroll(request)
 
-    async def failure(
-        self: TestCase, name: str, profile: str | None = None, credential: str = "agent"
-    ) -> AuthorityError:
+    async def failure(self, name: str, profile: str | None = None, credential: str = "agent") -> AuthorityError:
         try:
             outcome = await self.enroll(self.csr(name), profile, credential)
         except AuthorityError as error:
@@ -84,7 +89,7 @@ class DogtagContract:
     async def test_enr_03_an_ec_key_is_certified_at_once_with_the_names_of_the_csr(self) -> None:
         await self._issued("ec")
 
-    async def _issued(self: TestCase, name: str) -> None:
+    async def _issued(self, name: str) -> None:
         csr = self.csr(name)
         outcome = await self.enroll(csr)
         self.assertIsInstance(outcome, Issued)

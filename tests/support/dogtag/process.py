@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
 from twisted.internet import reactor, stdio
+from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.web.http import Request
@@ -260,7 +261,7 @@ def main() -> None:
     peers = [Path(each) / "journal" for each in sys.argv[4:]]
     dogtag = Served(pki.Issuer(root, key), folder / "journal", peers, int(sys.argv[3]))
     site = Site(_Root(dogtag), timeout=_KEEP_ALIVE)
-    reactor.listenSSL(port, site, tls, interface="127.0.0.1", backlog=200)
+    SSL4ServerEndpoint(reactor, port, tls, backlog=200, interface="127.0.0.1").listen(site)
     reactor.callWhenRunning(stdio.StandardIO, _Control(dogtag))
     reactor.run()
 

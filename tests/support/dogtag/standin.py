@@ -323,7 +323,7 @@ def send(request: Request, answer: Answer) -> bytes:
     request.setHeader("content-type", answer.content_type)
     if not answer.content_type:
         request.responseHeaders.removeHeader("content-type")
-        request.defaultContentType = None
+        request.defaultContentType = None  # type: ignore[attr-defined]
     return answer.body
 
 

@@ -10,7 +10,7 @@ from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from kipuka.errors import AuthorityError, Kind, RequestError
+from kipuka.errors import AuthorityError, Kind, KipukaError, RequestError
 from kipuka.observe.audit.record import AuditEvent
 from kipuka.store.errors import StoreUnavailable
 from kipuka.web.admin.api import AdminApi
@@ -269,7 +269,7 @@ def test_a_body_of_no_announced_length(admin: Office) -> None:
         (AuthorityError(Kind.REFUSED, "The CA refused it: ask its administrator."), 403),
     ],
 )
-def test_what_a_ca_says_about_a_revocation(admin: Office, raised: Exception, status: int) -> None:
+def test_what_a_ca_says_about_a_revocation(admin: Office, raised: KipukaError, status: int) -> None:
     admin.revocation.error = raised
     answer = admin.post("/admin/revoke", {"serial": "1"})
     error(answer, status, raised.kind.value)

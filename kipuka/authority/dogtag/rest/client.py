@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable
 from copy import copy
 from http.cookiejar import CookieJar
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from twisted.internet import error as failures
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
@@ -79,7 +79,7 @@ class Client:
     @classmethod
     def open(
         cls, reactor: Any, url: str, policy: IPolicyForHTTPS, *, timeout: float = 30.0, max_connections: int = 8
-    ) -> Client:
+    ) -> Self:
         """Return a client over a connection pool of its own."""
         pool = HTTPConnectionPool(reactor, persistent=True)
         pool.maxPersistentPerHost = max_connections
@@ -94,7 +94,7 @@ class Client:
 
         return cls(url, agent, reactor, timeout=timeout, max_connections=max_connections, close=close)
 
-    def in_session_of_its_own(self) -> Client:
+    def in_session_of_its_own(self) -> Self:
         """Return a client over the same connections and under the same limits, with cookies of its own.
 
         What Dogtag gives to a session (100 nonces at most, one for each thing) is then nobody else's.

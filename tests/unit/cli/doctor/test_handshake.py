@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from datetime import timedelta
 
 from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint
-from twisted.internet.interfaces import IOpenSSLContextFactory
+from twisted.internet.interfaces import IOpenSSLContextFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
@@ -45,10 +47,10 @@ class HandshakeTests(TestCase):
         endpoint = SSL4ServerEndpoint(reactor, 0, Server(identity), interface="127.0.0.1")
         return await self.listening(endpoint)
 
-    async def listening(self, endpoint: object) -> int:
-        port = await endpoint.listen(Factory.forProtocol(Silent))
+    async def listening(self, endpoint: IStreamServerEndpoint) -> int:
+        port: Any = await endpoint.listen(Factory.forProtocol(Silent))
         self.addCleanup(port.stopListening)
-        return port.getHost().port
+        return int(port.getHost().port)
 
     async def seen(self, port: int, host: str = "localhost", trust=(ROOT.certificate,), seconds: float = SECONDS):
         return await look(reactor, f"https://{host}:{port}", trust, seconds)
