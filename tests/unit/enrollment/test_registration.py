@@ -13,11 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from kipuka.authority.interface import CertificateStatus, Outcome, Pending
 from kipuka.enrollment.ledger.ledger import CLEAN, QUEUE
 from kipuka.enrollment.ledger.states import Event
+from kipuka.enrollment.registration import Answered
 from kipuka.enrollment.submission import granted
-from kipuka.errors import AuthorityError, Kind
+from kipuka.errors import AuthorityError, Kind, RequestError
 from kipuka.store.rows import State
 from tests.support import pki
-from tests.unit.enrollment.office import ALICE, BOB, DAYS, FakeAuthority, Node, csr, der
+from tests.unit.enrollment.office import ALICE, BOB, CA, DAYS, FakeAuthority, Node, csr, der
 
 
 def trouble(kind: Kind) -> AuthorityError:
@@ -308,6 +309,25 @@ class Delivery(Case):
             certificate = self.successResultOf(asked).certificate
             assert der(certificate) not in seen
             seen.add(der(certificate))
+
+
+class Renewal(Case):
+    def renew(self, issuer: pki.Issuer) -> Deferred[Answered]:
+        device = issuer.client("CN=device")
+        return Deferred.fromCoroutine(self.node.registration.renew(device.certificate, csr(device.key), ALICE))
+
+    def test_ren_09_what_a_ca_above_has_issued_is_not_renewed(self) -> None:
+        root = pki.root()
+        self.ca.above = (root.certificate,)
+        error = self.failureResultOf(self.renew(root), RequestError).value
+        assert error.kind is Kind.FORBIDDEN
+        assert self.ca.asked == []
+        assert self.successResultOf(self.renew(CA)).certificate is not None
+
+    def test_what_the_ca_has_issued_with_its_key_before_is_renewed(self) -> None:
+        old = pki.root(CA.certificate.subject)
+        self.ca.above = (CA.certify(old.key, old.certificate.subject), old.certificate)  # new signs old, old itself
+        assert self.successResultOf(self.renew(old)).certificate is not None
 
 
 class Kept(Case):
