@@ -25,6 +25,14 @@ def test_names_of_callers() -> None:
     assert caller("alice", DEVICE).name == "user:alice+certificate:CN=dev1,O=Example"
 
 
+def test_wait_04_the_same_subject_from_another_ca_is_another_caller() -> None:
+    other = pki.root("CN=Another CA").client("CN=dev1,O=Example").certificate
+    assert caller(None, other).name == caller(None, DEVICE).name
+    assert caller(None, other).identity != caller(None, DEVICE).identity
+    renewed = ROOT.client("CN=dev1,O=Example").certificate
+    assert caller("alice", renewed).identity == caller("alice", DEVICE).identity
+
+
 def test_auth_07_an_empty_user_name_is_a_user() -> None:
     assert caller("").name == "user:"
 
