@@ -8,7 +8,7 @@ from dataclasses import replace
 from kipuka.access import checks
 from kipuka.access.policy import Credential, Policy
 from kipuka.access.users import Users
-from kipuka.config import model
+from kipuka.config import material, model
 from kipuka.enrollment.registration import Registration
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
@@ -19,7 +19,10 @@ Register = Callable[[str, str | None, str | None], Registration]
 
 
 def labels(config: model.Config, register: Register, users: Users | None) -> dict[str | None, Label]:
-    """All labels by name, and under None what holds for the addresses without one."""
+    """All labels by name, and under None what holds for the addresses without one.
+
+    :raises MaterialError: a trust anchor cannot be read.
+    """
     if not config.est.enabled:
         return {}
     named: dict[str | None, Label] = {each.name: _label(each, config, register, users) for each in config.est.label}
@@ -36,7 +39,8 @@ def labels(config: model.Config, register: Register, users: Users | None) -> dic
 
 def _label(label: model.Label, config: model.Config, register: Register, users: Users | None) -> Label:
     linking = label.proof_of_possession == "required"
-    policy = Policy(_ways(label.auth, users), tuple(_checks(label)), linking)
+    anchors = frozenset(each for path in label.trust_anchors for each in material.certificates(path))
+    policy = Policy(_ways(label.auth, users), tuple(_checks(label)), linking, anchors or None)
     registration = register(label.ca_id, label.name, label.dogtag_profile)
     attributes = csrattrs.encode(
         map(KeyType.parse, label.allowed_key_types),

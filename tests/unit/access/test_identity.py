@@ -82,6 +82,14 @@ def test_a_subject_that_cannot_be_read_is_refused() -> None:
         assert caught.value.kind is Kind.FORBIDDEN
 
 
+def test_an_issuer_that_cannot_be_read_is_refused() -> None:
+    encoded = pki.root("CN=root1").client("CN=dev1").certificate.public_bytes(pki.serialization.Encoding.DER)
+    broken = x509.load_der_x509_certificate(encoded.replace(b"\x0c\x05root1", b"\x0c\x05\xff\xfe\xff\xfe\xff"))
+    with pytest.raises(RequestError, match="issuer of the client certificate") as caught:
+        _ = caller(None, broken).identity
+    assert caught.value.kind is Kind.FORBIDDEN
+
+
 def test_callers_do_not_show_their_certificate_object() -> None:
     assert "Certificate" not in repr(caller("alice", DEVICE))
 
