@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from twisted.logger import Logger
+
 from kipuka.access import checks
 from kipuka.access.policy import Credential, Policy
 from kipuka.access.users import Users
@@ -13,6 +15,8 @@ from kipuka.enrollment.registration import Registration
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
 from kipuka.web.est.routing import Label
+
+_log = Logger("kipuka.est")
 
 Register = Callable[[str, str | None, str | None], Registration]
 """Makes the registration authority for a CA's id, a label's name and its profile."""
@@ -28,6 +32,11 @@ def labels(config: model.Config, register: Register, users: Users | None) -> dic
     named: dict[str | None, Label] = {each.name: _label(each, config, register, users) for each in config.est.label}
     if config.est.default_label is not None:
         return {None: replace(named[config.est.default_label], name=None)} | named
+    if config.est.leaves_a_way_around:
+        _log.warn(
+            "labels have rules, and est.default_label is not set: on paths without a label, where none hold, whoever "
+            "can authenticate gets any name"
+        )
     unlabelled = Label(
         None,
         Policy(_ways(model.DEFAULT_AUTH, users)),
