@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -19,11 +20,13 @@ class Caller:
     :param certificate: the certificate it proved to own in the handshake, which has been checked there.
     :param user: the name whose password it gave; None without HTTP authentication, "" for a secret without a name.
     :param address: IP address, for the log.
+    :param issuers: the CAs above the certificate, up to the trust anchor, as the handshake has found them.
     """
 
     certificate: x509.Certificate | None = field(repr=False)
     user: str | None
     address: str
+    issuers: tuple[x509.Certificate, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -45,10 +48,13 @@ class Caller:
 
     @property
     def identity(self) -> str:
-        """The name, and with it the issuer of the certificate: two CAs may have certified the same subject."""
+        """The name, and with it the issuer of the certificate: two CAs may have certified the same subject.
+
+        :raises RequestError: when a name in the certificate cannot be read.
+        """
         if self.certificate is None:
             return self.name
-        return f"{self.name} issued by {self.certificate.issuer.public_bytes().hex()}"
+        return f"{self.name} issued by {issuer(self.certificate).public_bytes().hex()}"
 
     @property
     def common_name(self) -> str | None:
@@ -70,16 +76,19 @@ def subject(certificate: x509.Certificate) -> x509.Name:
 
     :raises RequestError: FORBIDDEN, when it is encoded in a way that OpenSSL accepts and cryptography does not.
     """
-    try:
-        with warnings.catch_warnings():  # about lengths of attributes, which are the issuer's business
-            warnings.simplefilter("ignore")
-            return certificate.subject
-    except (ValueError, TypeError, KeyError) as error:
-        raise RequestError(
-            Kind.FORBIDDEN,
-            "The subject of the client certificate cannot be read: use another certificate.",
-            type(error).__name__,
-        ) from error
+    return _read(
+        lambda: certificate.subject, "The subject of the client certificate cannot be read: use another certificate."
+    )
+
+
+def issuer(certificate: x509.Certificate) -> x509.Name:
+    """Return the issuer of a client certificate.
+
+    :raises RequestError: FORBIDDEN, as for the subject.
+    """
+    return _read(
+        lambda: certificate.issuer, "The issuer of the client certificate cannot be read: use another certificate."
+    )
 
 
 def subject_text(certificate: x509.Certificate) -> str:
@@ -88,6 +97,15 @@ def subject_text(certificate: x509.Certificate) -> str:
     :raises RequestError: see :func:`subject`.
     """
     return subject(certificate).rfc4514_string()
+
+
+def _read(name: Callable[[], x509.Name], text: str) -> x509.Name:
+    try:
+        with warnings.catch_warnings():  # about lengths of attributes, which are the issuer's business
+            warnings.simplefilter("ignore")
+            return name()
+    except (ValueError, TypeError, KeyError) as error:
+        raise RequestError(Kind.FORBIDDEN, text, type(error).__name__) from error
 
 
 def _printable(text: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+
+from cryptography import x509
 
 from kipuka.access.checks import Check
 from kipuka.access.identity import Caller
@@ -25,29 +27,35 @@ class Policy:
     :param ways: alternatives, each a set of credentials that are demanded together.
     :param checks: what a caller may ask for; each has one reason to refuse.
     :param linking: whether the CSR must be linked to the TLS session (RFC 7030 §3.5).
+    :param anchors: the CAs whose client certificates count here, theirs and what is below them (RFC 7030 §3.3.2); None:
+        all that the handshake takes. Not names, for each of these CAs can give a CA below it any name.
     """
 
     ways: tuple[frozenset[Credential], ...]
     checks: tuple[Check, ...] = ()
     linking: bool = False
+    anchors: frozenset[x509.Certificate] | None = None
 
     @property
     def uses_passwords(self) -> bool:
         """Whether HTTP Basic is among the credentials."""
         return any(Credential.BASIC in way for way in self.ways)
 
-    def admit(self, caller: Caller) -> None:
+    def admit(self, caller: Caller) -> Caller:
         """Let the caller in by one of the ways.
 
+        :return: the caller as it counts here: without its certificate when that is from a CA that does not.
         :raises RequestError: UNAUTHENTICATED when a user name and password could help, else FORBIDDEN.
         """
+        counts = self.anchors is None or not self.anchors.isdisjoint(caller.issuers)
+        counted = caller if counts else replace(caller, certificate=None)
         shown = {
             credential
-            for credential, value in ((Credential.CERTIFICATE, caller.certificate), (Credential.BASIC, caller.user))
+            for credential, value in ((Credential.CERTIFICATE, counted.certificate), (Credential.BASIC, counted.user))
             if value is not None
         }
         if any(way <= shown for way in self.ways):
-            return
+            return counted
         if self.uses_passwords and caller.user is None:
             raise RequestError(
                 Kind.UNAUTHENTICATED,
@@ -59,6 +67,11 @@ class Policy:
                     if frozenset({Credential.BASIC}) in self.ways
                     else " together with a client certificate in the TLS handshake."
                 ),
+            )
+        if caller.certificate is not None and not counts:
+            raise RequestError(
+                Kind.FORBIDDEN,
+                "Client certificates of the CA that issued yours do not count here: connect with one of another CA.",
             )
         raise RequestError(
             Kind.FORBIDDEN,

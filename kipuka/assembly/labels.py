@@ -5,26 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from twisted.logger import Logger
+
 from kipuka.access import checks
 from kipuka.access.policy import Credential, Policy
 from kipuka.access.users import Users
-from kipuka.config import model
+from kipuka.config import material, model
 from kipuka.enrollment.registration import Registration
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
 from kipuka.web.est.routing import Label
+
+_log = Logger("kipuka.est")
 
 Register = Callable[[str, str | None, str | None], Registration]
 """Makes the registration authority for a CA's id, a label's name and its profile."""
 
 
 def labels(config: model.Config, register: Register, users: Users | None) -> dict[str | None, Label]:
-    """All labels by name, and under None what holds for the addresses without one."""
+    """All labels by name, and under None what holds for the addresses without one.
+
+    :raises MaterialError: a trust anchor cannot be read.
+    """
     if not config.est.enabled:
         return {}
     named: dict[str | None, Label] = {each.name: _label(each, config, register, users) for each in config.est.label}
     if config.est.default_label is not None:
         return {None: replace(named[config.est.default_label], name=None)} | named
+    if config.est.leaves_a_way_around:
+        _log.warn(
+            "labels have rules, and est.default_label is not set: on paths without a label, where none hold, whoever "
+            "can authenticate gets any name"
+        )
     unlabelled = Label(
         None,
         Policy(_ways(model.DEFAULT_AUTH, users)),
@@ -36,7 +48,8 @@ def labels(config: model.Config, register: Register, users: Users | None) -> dic
 
 def _label(label: model.Label, config: model.Config, register: Register, users: Users | None) -> Label:
     linking = label.proof_of_possession == "required"
-    policy = Policy(_ways(label.auth, users), tuple(_checks(label)), linking)
+    anchors = frozenset(each for path in label.trust_anchors for each in material.certificates(path))
+    policy = Policy(_ways(label.auth, users), tuple(_checks(label)), linking, anchors or None)
     registration = register(label.ca_id, label.name, label.dogtag_profile)
     attributes = csrattrs.encode(
         map(KeyType.parse, label.allowed_key_types),

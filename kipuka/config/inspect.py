@@ -60,6 +60,7 @@ def inspect(
             inspection.dogtag_ca(f"ca[{position}]", ca)
     if config.est.users is not None:
         inspection.users(config.est.users)
+    inspection.labels(config)
     inspection.admin(config)
     inspection.database(config.db.url)
     if config.audit.file is not None:
@@ -146,6 +147,17 @@ class _Inspection:
 
     def users(self, path: Path) -> None:
         self._lines("est.users", path, Users.parse)
+
+    def labels(self, config: Config) -> None:
+        checked = config.tls.client_auth.mode != "none"
+        known = self._anchors(config.tls.client_auth.trust_anchors) if checked else ()
+        for position, label in enumerate(config.est.label):
+            key = f"est.label[{position}].trust_anchors"
+            for path in label.trust_anchors:
+                for anchor in self._load(key, material.certificates, path):
+                    if anchor not in known:
+                        text = f"{name_of(anchor.subject)} is not among tls.client_auth.trust_anchors; add it there"
+                        self.faults.append(Fault(key, f"{text}, or the handshake refuses its clients"))
 
     def admin(self, config: Config) -> None:
         key = "admin.trust_anchors"

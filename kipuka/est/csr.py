@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +38,7 @@ _ATTRIBUTE_NAMES = {
 }
 
 _STRONG_HASHES = frozenset({"sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"})
+_PLAIN = re.compile(r"[!-~]+")
 _CODECS = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii"}
 """By tag: UTF8String, PrintableString, T61String, IA5String (RFC 2985 §5.4.1, and what clients send)."""
 
@@ -201,7 +204,23 @@ def _names(request: x509.CertificateSigningRequest) -> tuple[x509.Name, x509.Sub
         return subject, None
     if not 1 <= len(list(alternative)) <= MAX_ALTERNATIVE_NAMES:
         raise _malformed(f"The subjectAltName must hold 1 to {MAX_ALTERNATIVE_NAMES} names.")
+    for name in alternative:
+        _check_name(name)
     return subject, alternative
+
+
+def _check_name(name: x509.GeneralName) -> None:
+    """Refuse what no such name can be (RFC 5280 §4.2.1.6): programs that read C strings stop at a NUL, for one."""
+    match name:
+        case x509.DNSName() | x509.RFC822Name() | x509.UniformResourceIdentifier() if not _PLAIN.fullmatch(name.value):
+            raise _malformed(
+                "A DNS, email or URI name in the subjectAltName is empty or holds blanks, control or non-ASCII"
+                " characters: write it in plain ASCII, other letters in the form that IDNA gives them (xn--...)."
+            )
+        case x509.IPAddress(value=ipaddress.IPv4Network() | ipaddress.IPv6Network()):
+            raise _malformed(
+                "An IP name in the subjectAltName is a range of addresses: ask for each address by itself."
+            )
 
 
 @contextmanager

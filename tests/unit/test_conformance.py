@@ -35,3 +35,20 @@ def test_ids_are_read_from_names(name: str, ids: set[str]) -> None:
 def test_a_rule_without_test_and_reason_is_a_fault() -> None:
     rule = conformance.Rule("Section", "ENC-99", "nonsense")
     assert any("ENC-99" in fault for fault in conformance.faults([rule], {}))
+
+
+def test_what_is_partly_met_says_so_beside_its_tests() -> None:
+    lines = DOCUMENT.read_text("utf-8").splitlines()
+    assert conformance.PARTLY
+    for id_, missing in conformance.PARTLY.items():
+        (line,) = (line for line in lines if line.startswith(f"| {id_} |"))
+        assert line.endswith(f".py`; **partly**: {missing} |")
+
+
+def test_a_part_without_a_test_is_a_fault() -> None:
+    rule = conformance.Rule("Section", "ENC-10", "no test carries it here")
+    assert "ENC-10 is partly met without a test" in conformance.faults([rule], {})
+    nobody = {rule.id for rule in conformance.rules()} - {"ENC-10"}
+    where = conformance.covered()
+    kept = [each for each in conformance.rules() if each.id in nobody]
+    assert any("ENC-10 has a reason" in fault for fault in conformance.faults(kept, where))

@@ -131,6 +131,7 @@ class World:
             self._label("wrap76", wrap=76),
             self._label("one-line", wrap="none"),
             self._label("bare", offers_attributes=False),
+            self._label("own", each=(checks.subject_pattern("CN=({user}|{cn})"),), anchors=self.main.issuer),
         ]
         passwords = Passwords(self.users, maybeDeferred)
         gate = Gate({label.name: label for label in labels}, passwords, RETRY_AFTER, self._audit, self._began)
@@ -140,9 +141,15 @@ class World:
             self.operations.resource(), self.clock, self.limits, lambda request: self.seen.append(request.uri)
         )
 
-    def client(self, certificate: x509.Certificate | None = None, address: str = "192.0.2.7") -> Client:
-        """A new connection."""
-        return Client(self.site, Session(certificate), address)
+    def client(
+        self, certificate: x509.Certificate | None = None, address: str = "192.0.2.7", issuer: pki.Issuer | None = None
+    ) -> Client:
+        """A new connection.
+
+        :param issuer: where the handshake has found that the certificate's path ends.
+        """
+        chain = () if certificate is None or issuer is None else (certificate, issuer.certificate)
+        return Client(self.site, Session(certificate, chain=chain), address)
 
     def device(self, subject: str = "CN=device-1") -> pki.Identity:
         """A client certificate of the main CA."""
@@ -173,10 +180,12 @@ class World:
         wrap: str | int = "auto",
         csr_attributes: bytes | None = None,
         offers_attributes: bool = True,
+        anchors: pki.Issuer | None = None,
     ) -> Label:
         submitter = Submitter(authority or self.main, self.ledger)
         registration = Registration(submitter, self.ledger, TIMES, label=name, profile=profile)
-        return Label(name, Policy(ways, each, linking), registration, wrap, csr_attributes, offers_attributes)
+        policy = Policy(ways, each, linking, None if anchors is None else frozenset({anchors.certificate}))
+        return Label(name, policy, registration, wrap, csr_attributes, offers_attributes)
 
 
 def body(request: x509.CertificateSigningRequest) -> bytes:

@@ -11,7 +11,7 @@ from cryptography import x509
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThreadPool
 
-from kipuka.cli.doctor.checks import configuration, dogtag, profiles, store, tls
+from kipuka.cli.doctor.checks import configuration, dogtag, names, profiles, store, tls
 from kipuka.cli.doctor.checks.dogtag import Certificates, Circumstances, Wanted
 from kipuka.cli.doctor.findings import Finding, Report, fault, ok, warning
 from kipuka.config.certificates import name_of
@@ -38,6 +38,7 @@ async def examine(
     _tell(report, tls.findings(config, now()))
     for label in config.est.label:
         _tell(report, profiles.rules(f"label {label.name}", label))
+    _tell(report, names.findings(config))
     _tell(report, (each for ca in config.ca if isinstance(ca, FileCa) for each in _local(ca, now())))
 
     anchors = [each for path in config.tls.client_auth.trust_anchors for each in tls.certificates(path)]

@@ -83,11 +83,23 @@ class Label(Section):
     san_pattern: NamePattern | None = None
     allowed_key_types: Annotated[tuple[Annotated[str, PlainValidator(_key_type)], ...], AsTuple, Distinct] = ()
     require_san: bool = False
+    trust_anchors: Annotated[tuple[FilePath, ...], OneOrMany, Distinct] = ()
     allow: Annotated[tuple[Annotated[str, PlainValidator(_allow)], ...], AsTuple, Field(min_length=1)] | None = None
     proof_of_possession: Literal["optional", "required"] = "optional"
     serverkeygen_encryption: Literal["any", "required"] = "any"
     csr_attributes: Annotated[tuple[Annotated[str, PlainValidator(_csr_attribute)], ...], AsTuple, Distinct] = ()
     line_wrap: Literal["auto", "none", 64, 76] = "auto"
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether it demands more than that its callers authenticate in one of the usual ways."""
+        demands = (self.allow, self.subject_pattern, self.san_pattern, self.allowed_key_types, self.trust_anchors)
+        return (
+            any(demands)
+            or self.require_san
+            or self.proof_of_possession == "required"
+            or set(self.auth) != set(DEFAULT_AUTH)
+        )
 
     @model_validator(mode="after")
     def _announces_no_contradiction(self) -> Self:
@@ -121,3 +133,8 @@ class Est(Section):
     replay_window: Duration = 600
     cmc: Cmc = Cmc()
     label: Annotated[tuple[Label, ...], AsTuple] = ()
+
+    @property
+    def leaves_a_way_around(self) -> bool:
+        """Whether labels have rules that do not hold on paths without a label."""
+        return self.default_label is None and any(each.has_rules for each in self.label)

@@ -1,7 +1,8 @@
 """What makes two requests the same request: a client that was told to wait sends its own again (RFC 7030 §4.2.3).
 
 Not when their bytes are equal: with proof of possession every repetition carries a new signature. The same caller,
-asking for the same operation on the same label, for the same public key and the same names, asks for the same thing.
+asking for the same operation on the same label, for the same public key, the same names and the same extensions, asks
+for the same thing.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def application(
         public_key,
         subject.public_bytes(),
         alternative,
+        *_extensions(request.csr),
     )
     # Every part is preceded by its length, so that no two different lists of parts read the same.
     text = b"".join(len(part).to_bytes(4) + part for part in parts)
@@ -67,6 +69,15 @@ def carries_key(certificate: x509.Certificate, wanted: Application) -> bool:
 
 def _public_key(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
     return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _extensions(csr: x509.CertificateSigningRequest) -> list[bytes]:
+    """What is asked for besides names: a certificate for another use is no answer. None in most requests."""
+    return sorted(
+        each.oid.dotted_string.encode() + (b"!" if each.critical else b":") + each.value.public_bytes()
+        for each in csr.extensions
+        if each.oid != x509.SubjectAlternativeName.oid
+    )
 
 
 def _names(request: EnrollmentRequest) -> tuple[x509.Name, bytes]:

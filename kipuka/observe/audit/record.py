@@ -76,6 +76,7 @@ class Origin:
     :param tls: protocol version of the connection, as OpenSSL calls it.
     :param cipher: its cipher suite, as OpenSSL calls it.
     :param certificate: subject of the certificate the client showed, RFC 4514.
+    :param certificate_issuer: who issued it, RFC 4514: the name that this CA has, or goes by.
     :param certificate_serial: its serial number, hexadecimal with 0x.
     """
 
@@ -84,6 +85,7 @@ class Origin:
     tls: str | None = None
     cipher: str | None = None
     certificate: str | None = None
+    certificate_issuer: str | None = None
     certificate_serial: str | None = None
 
 

@@ -161,13 +161,15 @@ class Gate:
             label = self._labels.get(name)
             if label is None:
                 raise RequestError(Kind.NOT_FOUND, "There is no such label here: check the address.")  # noqa: TRY301
-            caller = Caller(session.client_certificate(request), None, str(origin.address))
+            issuers = session.verified_chain(request)[1:]
+            caller = Caller(session.client_certificate(request), None, str(origin.address), issuers)
             if access is Access.ADMITTED:
                 checks_password = True
                 caller = await self._authenticate(request, label.policy, caller)
                 checks_password = False
                 facts["caller"] = caller.name
-                label.policy.admit(caller)
+                caller = label.policy.admit(caller)
+                facts["caller"] = caller.name
             answer = await perform(Call(request, label, caller, origin, facts))
         except KipukaError as known:
             error = known
@@ -195,7 +197,7 @@ class Gate:
         if credentials is None:
             return caller
         user = await self._passwords.verify(*credentials)
-        return Caller(caller.certificate, user, caller.address)
+        return replace(caller, user=user)
 
 
 def operation(app: Klein, name: str, method: str, access: Access) -> Callable[[Operation], Operation]:

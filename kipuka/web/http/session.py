@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cryptography import x509
 from OpenSSL import SSL
 from twisted.web.http import Request
 
-from kipuka.access.identity import subject_text
+from kipuka.access.identity import issuer, subject
 from kipuka.errors import RequestError
 from kipuka.est.channel_binding import TlsBinding
 from kipuka.observe.audit.record import Origin
@@ -53,14 +55,15 @@ def origin(request: Request) -> Origin:
         address=client_address(request),
         tls=connection.get_protocol_version_name(),
         cipher=connection.get_cipher_name(),
-        certificate=None if certificate is None else _subject(certificate),
+        certificate=None if certificate is None else _text(subject, certificate),
+        certificate_issuer=None if certificate is None else _text(issuer, certificate),
         certificate_serial=None if certificate is None else f"0x{certificate.serial_number:x}",
     )
 
 
-def _subject(certificate: x509.Certificate) -> str:
+def _text(name: Callable[[x509.Certificate], x509.Name], certificate: x509.Certificate) -> str:
     try:
-        return subject_text(certificate)
+        return name(certificate).rfc4514_string()
     except RequestError as error:
         return f"unreadable ({error.cause})"
 

@@ -73,6 +73,7 @@ def test_an_enrollment_in_file_database_and_log(site: Site) -> None:
         assert str(each["tls"]).startswith("TLSv1.")
         assert each["cipher"]
         assert each["certificate"] == "CN=serial 1"
+        assert each["certificate_issuer"] == "CN=Device Maker"
         assert str(each["certificate_serial"]).startswith("0x")
         assert each["subject"] == "CN=first"
     assert taken["reference"] == answered["reference"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import time
@@ -138,6 +139,30 @@ def test_tls_06_a_makers_certificate_does_not_renew(site: Site) -> None:
         assert connection.post(f"{EST}/simplereenroll", CSR).status == 403
     with site.client(site.device()).connect() as connection:
         assert connection.post(f"{EST}/simplereenroll", CSR).status == 200
+
+
+def test_tls_06_a_label_takes_certificates_of_its_own_trust_anchors_only(own: Site) -> None:
+    """Not by name: the maker can make a CA below its own, and call it as it likes."""
+    with own.write().open("a") as config:
+        config.write(
+            '[[est.label]]\nname = "own"\nca_id = "main"\nauth = ["certificate"]\n'
+            'subject_pattern = "CN={cn}"\ntrust_anchors = "ca.pem"\n'
+        )
+    pretender = own.maker.intermediate("CN=Process CA").client("CN=device-1")
+    with Daemon(own.config) as daemon:
+        for identity in (own.maker.client("CN=device-1"), pretender):
+            with own.client(identity).connect() as connection:
+                answer = connection.post(f"{EST}/own/simpleenroll", CSR)
+                assert answer.status == 403
+                assert "do not count here" in answer.text
+                assert connection.post(f"{EST}/own/simplereenroll", CSR).status == 403
+                assert connection.post(f"{EST}/simpleenroll", CSR).status == 200
+        with own.client(own.device()).connect() as connection:
+            assert connection.post(f"{EST}/own/simpleenroll", CSR).status == 200
+            assert connection.post(f"{EST}/own/simplereenroll", CSR).status == 200
+        issuers = re.findall(r'"event": "enrollment",.*"certificate_issuer": "([^"]*)"', daemon.log_text())
+        assert issuers == ["CN=Maker CA"] + ["CN=Process CA"] * 3
+    check_log(daemon)
 
 
 def refused(tls: Tls, version: ssl.TLSVersion) -> None:

@@ -25,6 +25,14 @@ def test_names_of_callers() -> None:
     assert caller("alice", DEVICE).name == "user:alice+certificate:CN=dev1,O=Example"
 
 
+def test_wait_04_the_same_subject_from_another_ca_is_another_caller() -> None:
+    other = pki.root("CN=Another CA").client("CN=dev1,O=Example").certificate
+    assert caller(None, other).name == caller(None, DEVICE).name
+    assert caller(None, other).identity != caller(None, DEVICE).identity
+    renewed = ROOT.client("CN=dev1,O=Example").certificate
+    assert caller("alice", renewed).identity == caller("alice", DEVICE).identity
+
+
 def test_auth_07_an_empty_user_name_is_a_user() -> None:
     assert caller("").name == "user:"
 
@@ -72,6 +80,14 @@ def test_a_subject_that_cannot_be_read_is_refused() -> None:
         with pytest.raises(RequestError, match="subject of the client certificate") as caught:
             read()
         assert caught.value.kind is Kind.FORBIDDEN
+
+
+def test_an_issuer_that_cannot_be_read_is_refused() -> None:
+    encoded = pki.root("CN=root1").client("CN=dev1").certificate.public_bytes(pki.serialization.Encoding.DER)
+    broken = x509.load_der_x509_certificate(encoded.replace(b"\x0c\x05root1", b"\x0c\x05\xff\xfe\xff\xfe\xff"))
+    with pytest.raises(RequestError, match="issuer of the client certificate") as caught:
+        _ = caller(None, broken).identity
+    assert caught.value.kind is Kind.FORBIDDEN
 
 
 def test_callers_do_not_show_their_certificate_object() -> None:

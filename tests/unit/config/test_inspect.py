@@ -342,6 +342,18 @@ def test_postgresql_needs_its_driver(site: Site, monkeypatch: pytest.MonkeyPatch
     assert fault.startswith("db.url: PostgreSQL needs psycopg 3: install ")
 
 
+def test_trust_anchors_of_a_label_are_among_those_of_the_handshake(site: Site) -> None:
+    label = '[[est.label]]\nname = "lab"\nca_id = "local"\ntrust_anchors = {}\n'
+    assert site.faults(CONFIG + label.format('["ca.pem", "other.pem"]')) == []
+    (fault,) = site.faults(CONFIG + label.format('"sub.pem"'))
+    assert fault.startswith("est.label[0].trust_anchors: CN=Sub is not among tls.client_auth.trust_anchors")
+    (fault,) = site.faults(CONFIG + label.format('"none.pem"'))
+    assert fault.startswith("est.label[0].trust_anchors: cannot read ")
+    off = CONFIG.replace('crl = "crl.pem"', 'mode = "none"') + label.format('"ca.pem"')
+    (fault,) = site.faults(off)
+    assert fault.startswith("est.label[0].trust_anchors: CN=Root is not among")
+
+
 ADMIN = CONFIG + '[admin]\ntokens = "tokens"\ntrust_anchors = "admin-ca.pem"\n'
 OWN_PORT = ADMIN + 'listen = "127.0.0.1:9443"\n'
 

@@ -162,11 +162,13 @@ def test_label_values() -> None:
         allow = ["user:*", "certificate:CN=?*,O=x"]
         csr_attributes = ["1.2.840.113549.1.9.7", "2.5.4.5:2.5.4.3,2.5.4.4"]
         line_wrap = 64
+        trust_anchors = "own.pem"
     """
     (found,) = parse(MINIMAL + label(lines), HERE).est.label
     assert found.allowed_key_types == ("ec-p256", "rsa")
     assert found.allow == ("user:*", "certificate:CN=?*,O=x")
     assert found.line_wrap == 64
+    assert found.trust_anchors == (HERE / "own.pem",)
 
 
 def test_paths_name_the_operations_that_dogtag_has() -> None:

@@ -39,9 +39,10 @@ class FakeAuthority:
         self.asked: list[EnrollmentRequest] = []
         self.on_call: Callable[[], None] = lambda: None
         self.statuses: dict[int, CertificateStatus] = {}
+        self.above: tuple[x509.Certificate, ...] = ()
 
     async def chain(self) -> tuple[x509.Certificate, ...]:
-        return (CA.certificate,)
+        return (CA.certificate, *self.above)
 
     async def enroll(self, request: EnrollmentRequest) -> Outcome:
         self.asked.append(request)

@@ -6,18 +6,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kipuka.authority.interface import CertificateStatus, Outcome, Pending
+from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Outcome, Pending
+from kipuka.enrollment.ledger.application import application
 from kipuka.enrollment.ledger.ledger import CLEAN, QUEUE
 from kipuka.enrollment.ledger.states import Event
+from kipuka.enrollment.registration import Answered
 from kipuka.enrollment.submission import granted
-from kipuka.errors import AuthorityError, Kind
+from kipuka.errors import AuthorityError, Kind, RequestError
 from kipuka.store.rows import State
 from tests.support import pki
-from tests.unit.enrollment.office import ALICE, BOB, DAYS, FakeAuthority, Node, csr, der
+from tests.unit.enrollment.office import ALICE, BOB, CA, DAYS, FakeAuthority, Node, csr, der
 
 
 def trouble(kind: Kind) -> AuthorityError:
@@ -76,6 +81,33 @@ class Submission(Case):
         for request in (csr(key), csr(key, "CN=other"), csr(key, alternative=pki.san("a.example")), csr()):
             self.successResultOf(self.node.ask(request))
         assert len(self.ca.asked) == 4
+
+    def test_enr_05_another_use_is_another_request(self) -> None:
+        """Else whoever asks for a server's certificate gets the client's that was issued for the key before."""
+        key = pki.ec_key()
+        uses = [
+            x509.ExtendedKeyUsage([use]) for use in (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
+        ]
+        for asked in ([], [(uses[0], False)], [(uses[1], False)], [(uses[1], True)]):
+            self.successResultOf(self.node.ask(csr(key, extensions=asked)))
+        assert len(self.ca.asked) == 4
+
+    def test_wait_03_the_same_extensions_in_another_order_and_with_another_signature_join(self) -> None:
+        key, usage = pki.ec_key(), x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        asked = [(usage, False), (x509.BasicConstraints(ca=False, path_length=None), True)]
+        for number, extensions in enumerate((asked, asked[::-1])):
+            answer = self.node.ask(
+                csr(key, alternative=pki.san("a.example"), extensions=extensions, challenge_password=str(number))
+            )
+            self.successResultOf(answer)
+        assert len(self.ca.asked) == 1
+
+    def test_without_other_extensions_a_key_is_what_it_was_before_they_counted(self) -> None:
+        """Rows of a ledger outlive a release: their requests must find them again."""
+        key = ec.derive_private_key(4711, ec.SECP256R1())
+        request = EnrollmentRequest(csr(key, "CN=a,O=b", alternative=pki.san("a.example")), None, "x")
+        found = application(request, ALICE, operation="simpleenroll", label="lab", ca_id="fake")
+        assert found.key == "1d458f7b2fadf8f5ba711c7ab6e09233b1f2235ff7ac3ced68d20a28b3353a1d"
 
     def test_a_client_that_goes_away_changes_nothing(self) -> None:
         key, answer = pki.ec_key(), Deferred[Outcome]()
@@ -308,6 +340,25 @@ class Delivery(Case):
             certificate = self.successResultOf(asked).certificate
             assert der(certificate) not in seen
             seen.add(der(certificate))
+
+
+class Renewal(Case):
+    def renew(self, issuer: pki.Issuer) -> Deferred[Answered]:
+        device = issuer.client("CN=device")
+        return Deferred.fromCoroutine(self.node.registration.renew(device.certificate, csr(device.key), ALICE))
+
+    def test_ren_09_what_a_ca_above_has_issued_is_not_renewed(self) -> None:
+        root = pki.root()
+        self.ca.above = (root.certificate,)
+        error = self.failureResultOf(self.renew(root), RequestError).value
+        assert error.kind is Kind.FORBIDDEN
+        assert self.ca.asked == []
+        assert self.successResultOf(self.renew(CA)).certificate is not None
+
+    def test_what_the_ca_has_issued_with_its_key_before_is_renewed(self) -> None:
+        old = pki.root(CA.certificate.subject)
+        self.ca.above = (CA.certify(old.key, old.certificate.subject), old.certificate)  # new signs old, old itself
+        assert self.successResultOf(self.renew(old)).certificate is not None
 
 
 class Kept(Case):

@@ -261,6 +261,31 @@ def test_alternative_names_are_bounded() -> None:
     assert "1 to 100" in refusal(with_attributes(attribute(EXTENSIONS, extensions())))
 
 
+@pytest.mark.parametrize("tag", [0x81, 0x82, 0x86], ids=["email", "DNS", "URI"])
+@pytest.mark.parametrize(
+    "text", [b"", b" ", b"good.example\0.evil", b"a\n", b"\ta", b"a b", b"a\x7f", b"\x1b[2J", "é.example".encode()]
+)
+def test_enr_05_alternative_names_that_cannot_be_one_are_refused(tag: int, text: bytes) -> None:
+    bad = der.write(tag, text)
+    assert "plain ASCII" in refusal(with_attributes(attribute(EXTENSIONS, extensions(DNS_A, bad))))
+    changed = attribute(CHANGE, change(NAME_NEW, der.write(der.SEQUENCE, bad)))
+    assert "plain ASCII" in refusal(with_attributes(changed))
+
+
+@pytest.mark.parametrize("tag", [0x81, 0x82, 0x86])
+def test_what_is_printable_is_left_to_patterns_and_the_ca(tag: int) -> None:
+    texts = [b"*.example", b"xn--bcher-kva.example", b"_sip._tcp.example", b"a@b.example", b"urn:x:%20?q#f"]
+    names = [der.write(tag, text) for text in texts]
+    request = CertificationRequest.decode(with_attributes(attribute(EXTENSIONS, extensions(*names))))
+    assert request.alternative is not None
+    assert [name.value for name in request.alternative] == [text.decode() for text in texts]
+
+
+@pytest.mark.parametrize("octets", [bytes([192, 0, 2, 0, 255, 255, 255, 0]), bytes(32)])
+def test_enr_05_a_range_is_no_address(octets: bytes) -> None:
+    assert "range of addresses" in refusal(with_attributes(attribute(EXTENSIONS, extensions(der.write(0x87, octets)))))
+
+
 def subject_of(count: int, value: bytes) -> bytes:
     part = der.write(der.SEQUENCE, bytes.fromhex("060355040b"), der.write(0x0C, value))
     return der.write(der.SEQUENCE, *[der.write(der.SET, part)] * count)

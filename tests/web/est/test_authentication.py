@@ -232,6 +232,44 @@ def test_the_audit_has_the_tls_facts(world: World) -> None:
     facts = world.audited[-1][1]
     assert (facts["tls"], facts["cipher"]) == ("TLSv1.3", "TLS_AES_256_GCM_SHA384")
     assert (facts["certificate"], facts["certificate_serial"]) == ("CN=device-1", f"0x{certificate.serial_number:x}")
+    assert facts["certificate_issuer"] == "CN=CA main"
+
+
+def test_tls_06_the_audit_tells_the_same_subject_of_two_cas_apart(world: World) -> None:
+    issuers = []
+    for issuer in (world.main.issuer, pki.root("CN=Maker")):
+        assert world.client(issuer.client("CN=device-1").certificate).post(f"{EST}/simpleenroll", CSR).status == 200
+        event, facts = world.audited[-1]
+        assert (event, facts["caller"]) == ("enrollment", "certificate:CN=device-1")
+        issuers.append(facts["certificate_issuer"])
+    assert issuers == ["CN=CA main", "CN=Maker"]
+
+
+@pytest.mark.parametrize("operation", ENROLLMENTS)
+def test_tls_06_a_label_takes_certificates_of_its_own_trust_anchors_only(world: World, operation: str) -> None:
+    maker, path = pki.root("CN=Maker"), f"{EST}/own/{operation}"
+    stranger = world.client(maker.client("CN=device-1").certificate, issuer=maker)
+    assert stranger.post(path, CSR).status == 401  # as if there were no certificate
+    assert not world.main.requests
+    device = world.client(world.device().certificate, issuer=world.main.issuer)
+    assert device.post(path, CSR).status == 200
+
+
+def test_tls_06_names_of_a_certificate_that_does_not_count_bind_nothing(world: World) -> None:
+    """Beside a good password it is as if it was not shown: its common name is what its CA chose to write."""
+    maker, path = pki.root("CN=Maker"), f"{EST}/own/simpleenroll"
+    both = world.client(maker.client("CN=device-1").certificate, issuer=maker)
+    assert both.post(path, CSR, authorization=basic()).status == 403
+    own = body(pki.csr(pki.ec_key(), "CN=alice"))
+    assert both.post(path, own, authorization=basic()).status == 200
+    _, facts = world.audited[-1]
+    assert (facts["caller"], facts["certificate_issuer"]) == ("user:alice", "CN=Maker")
+    assert world.main.requests[0].requestor == "user:alice"
+
+
+def test_tls_06_a_certificate_directly_trusted_or_without_a_path_does_not_count(world: World) -> None:
+    for certificate in (world.main.issuer.certificate, world.device().certificate):
+        assert world.client(certificate).post(f"{EST}/own/simpleenroll", CSR).status == 401
 
 
 def test_auth_16_identities_in_headers_are_not_believed(world: World) -> None:
