@@ -16,6 +16,7 @@ from kipuka.config.inspect import inspect
 from kipuka.enrollment.desk import Desk
 from kipuka.observe.metrics import Sources
 from kipuka.sockets import CannotListen, open_all
+from kipuka.tls import trial
 
 __all__ = ["Reactor", "assemble"]
 
@@ -39,7 +40,7 @@ def assemble(
     :raises StoreUnavailable: it cannot be used at the moment.
     """
     passphrases = None if ask is None else Passphrases(ask)
-    faults = inspect(config, now, ask=passphrases, environ=environ)
+    faults = inspect(config, now, trial, ask=passphrases, environ=environ)
     if faults:
         raise ConfigFaults(faults)
     base = Foundation.lay(config, reactor)

@@ -18,7 +18,8 @@ from kipuka.assembly.audit import audit_refused
 from kipuka.assembly.cas.revocation import Lists
 from kipuka.assembly.foundation import Ask, Foundation
 from kipuka.config import material, model
-from kipuka.tls.server import ClientCertificates, ServerConnections, ServerMaterial
+from kipuka.tls.contexts import ClientCertificates, ServerMaterial
+from kipuka.tls.server import ServerConnections
 from kipuka.web.http.limits import ConnectionLimit, Limits
 from kipuka.web.http.session import client_address, reference
 from kipuka.web.http.site import EstSite

@@ -22,7 +22,8 @@ from kipuka.config.material import MaterialError
 from kipuka.enrollment.desk import Desk
 from kipuka.errors import AuthorityError
 from kipuka.observe.audit.record import AuditEvent, Record
-from kipuka.tls.server import server_context
+from kipuka.tls import trial
+from kipuka.tls.contexts import server_context, words
 
 _log = Logger("kipuka")
 
@@ -77,7 +78,7 @@ class Reload:
         except ConfigFaults as faults:
             self._refused([str(fault) for fault in faults.faults])
         except (MaterialError, AuthorityError, OSError, ValueError, SSL.Error) as fault:
-            self._refused([str(fault) or type(fault).__name__])
+            self._refused([words(fault)])
         except Exception:
             _log.failure("reloading failed")
             self._refused(["something went wrong in kipuka, the log says what"])
@@ -98,7 +99,7 @@ class Reload:
         :raises ConfigFaults: all that is wrong with it.
         """
         config, left = without_restart(self.current.config, self._read())
-        faults = inspect(config, datetime.now(UTC), ask=self._ask, environ=self._environ)
+        faults = inspect(config, datetime.now(UTC), trial, ask=self._ask, environ=self._environ)
         if faults:
             raise ConfigFaults(faults)
         return config, left
