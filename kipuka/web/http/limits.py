@@ -255,10 +255,18 @@ class ConnectionLimit(WrappingFactory):
     :param wrapped: what the accepted connections are for.
     :param overall: connections at a time.
     :param per_address: connections at a time from one IP address.
+    :param told: called with the address of each that is closed, and the setting that it is over.
     """
 
-    def __init__(self, wrapped: IProtocolFactory, overall: int, per_address: int) -> None:
+    def __init__(
+        self,
+        wrapped: IProtocolFactory,
+        overall: int,
+        per_address: int,
+        told: Callable[[str, str], None] = lambda _address, _limit: None,
+    ) -> None:
         super().__init__(wrapped)
+        self._told = told
         self.overall = overall
         self.per_address = per_address
         self._count: Counter[str] = Counter()
@@ -273,8 +281,10 @@ class ConnectionLimit(WrappingFactory):
     def buildProtocol(self, addr: IAddress | None) -> _Counted | None:  # type: ignore[override]
         """Accept, or return None and Twisted closes the socket (its WrappingFactory forgets that None is allowed)."""
         host = str(getattr(addr, "host", addr))
-        if self.connections >= self.overall or self._count[host] >= self.per_address:
+        is_full = self.connections >= self.overall
+        if is_full or self._count[host] >= self.per_address:
             self.refused += 1
+            self._told(host, "max_connections" if is_full else "max_connections_per_address")
             return None
         counted = _Counted(cast("Any", self), self.wrappedFactory.buildProtocol(addr))
         counted.host = host
