@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from kipuka import service
+from kipuka.assembly.descriptors import within_limits
 from kipuka.assembly.foundation import Ask, Foundation, Passphrases, Reactor
 from kipuka.assembly.generation import Generation, generation
 from kipuka.assembly.listener import Front
@@ -63,6 +64,7 @@ def _fronts(first: Generation, base: Foundation, environ: Mapping[str, str]) -> 
     :raises CannotListen: one of the addresses; none stays open then.
     """
     addresses = [(first.config.server.listen, "EST"), (first.config.admin.listen or (), "admin")]
+    server = within_limits(first.config)
     fronts: list[Front] = []
     for (listen, purpose), face in zip(addresses, first.faces, strict=False):
         try:
@@ -72,7 +74,7 @@ def _fronts(first: Generation, base: Foundation, environ: Mapping[str, str]) -> 
                 for each in front.listener.sockets:
                     each.close()
             raise
-        fronts.append(Front(sockets, face, first.lists, first.config.server, base, purpose))
+        fronts.append(Front(sockets, face, first.lists, server, base, purpose))
     return fronts
 
 

@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from kipuka import service
+from kipuka.assembly.descriptors import within_limits
 from kipuka.assembly.foundation import Ask, Foundation
 from kipuka.assembly.generation import Generation, generation
 from kipuka.assembly.listener import Front
@@ -86,8 +87,9 @@ class Reload:
             self.current = new
             self._base.change(config, new.names)
             daemon.patience = config.server.shutdown_timeout
+            server = within_limits(config)
             for front, face in zip(self._fronts, new.faces, strict=True):
-                front.show(face, new.lists, config.server)
+                front.show(face, new.lists, server)
             self._applied(left)
             # Not waited for: what polls a CA that hangs takes its time to end, and the next reload need not.
             changed = Deferred.fromCoroutine(self._desk.change(new.shift))
