@@ -194,6 +194,14 @@ class Daemon:
         """Return everything the daemon has written to its standard output and error."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
+    def logs(self, text: str) -> None:
+        """Return when the log has the text, which may be a moment after a client has seen the cause of it."""
+        deadline = time.monotonic() + self._start_timeout
+        while text not in self.log_text():
+            if time.monotonic() > deadline:
+                raise self._failed(f"The daemon did not log {text!r} within {self._start_timeout:.0f} s.")
+            time.sleep(0.02)
+
     def log_tail(self) -> str:
         """Return the last lines of the log."""
         return "\n".join(self.log_text().splitlines()[-TAIL_LINES:]) or "(the log is empty)"
