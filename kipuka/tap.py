@@ -11,14 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from OpenSSL import SSL
 from twisted.application.service import IService
 from twisted.python import usage
 
 from kipuka.config.faults import ConfigFaults
 from kipuka.config.load import load
 from kipuka.config.material import MaterialError
+from kipuka.errors import AuthorityError
 from kipuka.sockets import CannotListen
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
+from kipuka.tls.contexts import words
 
 
 class Options(usage.Options):
@@ -47,6 +50,8 @@ def makeService(options: Options) -> IService:
         raise SystemExit(f"{path}: {fault}") from None
     except OSError as fault:
         raise SystemExit(f"{fault.filename or path}: {fault.strerror}") from None
+    except (AuthorityError, ValueError, SSL.Error) as fault:  # what inspection has not foreseen
+        raise SystemExit(f"{path}: {words(fault)}") from None
     signal.signal(signal.SIGHUP, lambda *_: cast("Reactor", reactor).callFromThread(daemon.reload))
     return daemon
 

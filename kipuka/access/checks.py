@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from kipuka.access.identity import Caller, subject_text
+from kipuka.access.pattern import Pattern
 from kipuka.errors import Kind, RequestError
 from kipuka.est.csr import CertificationRequest
 from kipuka.est.keys import KeyType, describe
@@ -17,24 +16,22 @@ from kipuka.est.keys import KeyType, describe
 Check = Callable[[Caller, CertificationRequest], None]
 """Returns, or raises RequestError with the reason for the client."""
 
-_NEVER = "(?!)"
 _LONGEST_ECHO = 80
 
 
 def subject_pattern(pattern: str) -> Check:
     """Demand a subject: a regular expression for the whole effective subject as RFC 4514 text (``CN=dev1,O=Example``).
 
-    ``{user}`` and ``{cn}`` stand for the HTTP user's name and for the common name of the client certificate, literally;
-    a caller without one matches nothing there. RFC 4514 text starts with the last attribute of the DER, and attributes
-    without a short name there are written as numbers (``2.5.4.5=...`` for serialNumber).
+    Placeholders as in :class:`kipuka.access.pattern.Pattern`. RFC 4514 text starts with the last attribute of the DER,
+    and attributes without a short name there are written as numbers (``2.5.4.5=...`` for serialNumber).
 
     :raises ValueError: when the pattern is not a regular expression.
     """
-    _must_compile(pattern, "subject_pattern")
+    wanted = Pattern(pattern)
 
     def check(caller: Caller, request: CertificationRequest) -> None:
         subject = request.effective_subject.rfc4514_string()
-        if re.fullmatch(_fill(pattern, caller.user, caller.common_name), subject) is None:
+        if not wanted.matches(subject, caller):
             raise _refused(
                 f'The subject "{_shown(subject)}" is not one you may ask for here: use the subject that the'
                 " administrator has agreed with you."
@@ -47,17 +44,16 @@ def san_pattern(pattern: str) -> Check:
     """Demand that every name in the SubjectAltName matches: a regular expression for the whole of ``DNS:host.example``.
 
     The other types are written ``IP:``, ``email:``, ``URI:``, ``DN:`` (RFC 4514), ``RID:`` and ``other:`` (the type's
-    OID). ``{user}`` and ``{cn}`` as for :func:`subject_pattern`. A request without names passes.
+    OID). Placeholders as for :func:`subject_pattern`. A request without names passes.
 
     :raises ValueError: when the pattern is not a regular expression.
     """
-    _must_compile(pattern, "san_pattern")
+    wanted = Pattern(pattern)
 
     def check(caller: Caller, request: CertificationRequest) -> None:
-        expected = _fill(pattern, caller.user, caller.common_name)
         for name in request.effective_alternative or ():
             text = _general_name(name)
-            if re.fullmatch(expected, text) is None:
+            if not wanted.matches(text, caller):
                 raise _refused(
                     f'The subjectAltName "{_shown(text)}" is not one you may ask for here: use the names that the'
                     " administrator has agreed with you."
@@ -119,27 +115,6 @@ def allow(patterns: Iterable[str]) -> Check:
         )
 
     return check
-
-
-def _must_compile(pattern: str, key: str) -> None:
-    try:
-        re.compile(_fill(pattern, "", ""))
-    except re.error as error:
-        raise ValueError(f"{key} is not a regular expression: {error}") from error
-
-
-def _fill(pattern: str, user: str | None, common_name: str | None) -> str:
-    values = {"{user}": user, "{cn}": common_name}
-    return re.sub(r"\{(?:user|cn)\}", lambda token: _literal(values[token[0]]), pattern)
-
-
-def _literal(value: str | None) -> str:
-    """Make a regular expression for one attribute value as it stands in RFC 4514 text."""
-    if not value:
-        return _NEVER
-    # Any attribute type without a limit of length does: only the library's escaping is wanted.
-    _, _, escaped = x509.NameAttribute(NameOID.DN_QUALIFIER, value).rfc4514_string().partition("=")
-    return re.escape(escaped)
 
 
 def _general_name(name: x509.GeneralName) -> str:

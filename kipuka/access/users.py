@@ -29,6 +29,9 @@ _ARGON2ID = re.compile(
     r"\$argon2id\$v=19\$m=([0-9]{1,9}),t=([0-9]{1,9}),p=([0-9]{1,9})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}"
 )
 
+LONGEST = 768
+"""Bytes of ``name:password`` in UTF-8, in the file and at the door; 1024 characters in an Authorization field."""
+
 _REFUSED = (
     (re.compile(r"\$apr1\$"), "Apache's MD5 (apr1)"),
     (re.compile(r"\$1\$"), "MD5-crypt"),
@@ -136,6 +139,23 @@ def check_name(name: str) -> None:
         raise ValueError("a user name cannot begin or end with a blank")
     if name.startswith("#"):
         raise ValueError("a user name cannot begin with #, for such a line is a comment")
+
+
+def check_password(name: str, password: str) -> None:
+    """Check that a user of this name could log in with this password.
+
+    :raises ValueError: it is empty, too long, or has characters that HTTP Basic does not carry (RFC 7617 §2). The text
+        repeats nothing of it.
+    """
+    if not password:
+        raise ValueError("the password is empty")
+    categories = {unicodedata.category(character) for character in password}
+    if "Cs" in categories:  # what Python makes of bytes that are not UTF-8
+        raise ValueError("the password is not UTF-8 text")
+    if "Cc" in categories:
+        raise ValueError("a password cannot hold control characters")
+    if len(f"{name}:{password}".encode()) > LONGEST:
+        raise ValueError(f"user name and password together are longer than {LONGEST - 1} bytes of UTF-8")
 
 
 def with_user(text: str, name: str, hashed: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from kipuka import service
+from kipuka.assembly.descriptors import within_limits
 from kipuka.assembly.foundation import Ask, Foundation, Passphrases, Reactor
 from kipuka.assembly.generation import Generation, generation
 from kipuka.assembly.listener import Front
@@ -16,6 +17,7 @@ from kipuka.config.inspect import inspect
 from kipuka.enrollment.desk import Desk
 from kipuka.observe.metrics import Sources
 from kipuka.sockets import CannotListen, open_all
+from kipuka.tls import trial
 
 __all__ = ["Reactor", "assemble"]
 
@@ -39,7 +41,7 @@ def assemble(
     :raises StoreUnavailable: it cannot be used at the moment.
     """
     passphrases = None if ask is None else Passphrases(ask)
-    faults = inspect(config, now, ask=passphrases, environ=environ)
+    faults = inspect(config, now, trial, ask=passphrases, environ=environ)
     if faults:
         raise ConfigFaults(faults)
     base = Foundation.lay(config, reactor)
@@ -62,6 +64,7 @@ def _fronts(first: Generation, base: Foundation, environ: Mapping[str, str]) -> 
     :raises CannotListen: one of the addresses; none stays open then.
     """
     addresses = [(first.config.server.listen, "EST"), (first.config.admin.listen or (), "admin")]
+    server = within_limits(first.config)
     fronts: list[Front] = []
     for (listen, purpose), face in zip(addresses, first.faces, strict=False):
         try:
@@ -71,7 +74,7 @@ def _fronts(first: Generation, base: Foundation, environ: Mapping[str, str]) -> 
                 for each in front.listener.sockets:
                     each.close()
             raise
-        fronts.append(Front(sockets, face, first.lists, first.config.server, base, purpose))
+        fronts.append(Front(sockets, face, first.lists, server, base, purpose))
     return fronts
 
 

@@ -18,7 +18,9 @@ from kipuka.assembly.audit import audit_refused
 from kipuka.assembly.cas.revocation import Lists
 from kipuka.assembly.foundation import Ask, Foundation
 from kipuka.config import material, model
-from kipuka.tls.server import ClientCertificates, ServerConnections, ServerMaterial
+from kipuka.observe.seldom import Seldom
+from kipuka.tls.contexts import ClientCertificates, ServerMaterial
+from kipuka.tls.server import ServerConnections
 from kipuka.web.http.limits import ConnectionLimit, Limits
 from kipuka.web.http.session import client_address, reference
 from kipuka.web.http.site import EstSite
@@ -51,12 +53,15 @@ class Front:
         purpose: str,
     ) -> None:
         metrics, tree = base.metrics, face.tree
-        ended = monitoring.handshakes(metrics)
+        seldom = Seldom(base.reactor.seconds)
+        ended = monitoring.handshakes(metrics, seldom)
         self._site = EstSite(tree, base.reactor, _limits(server), _log_access, ended, tree.speaks_json)
         self._connections = ServerConnections(face.tls, monitoring.refusals(metrics, audit_refused(base.trail.note)))
         lists.bind(self._connections)
         secured = TLSMemoryBIOFactory(self._connections, isClient=False, wrappedFactory=self._site, clock=base.reactor)
-        self.factory = ConnectionLimit(secured, server.max_connections, server.max_connections_per_address)
+        self.factory = ConnectionLimit(
+            secured, server.max_connections, server.max_connections_per_address, monitoring.connections(seldom)
+        )
         self.listener = service.Listener(sockets, self.factory, self._site, purpose)
 
     def show(self, face: Face, lists: Lists, server: model.Server) -> None:

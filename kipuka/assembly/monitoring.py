@@ -14,6 +14,7 @@ from kipuka.config import material, model
 from kipuka.enrollment.ledger.states import Event
 from kipuka.errors import Kind, RequestError
 from kipuka.observe.metrics import Expiry, Metrics, Names
+from kipuka.observe.seldom import Seldom
 from kipuka.store.errors import StoreUnavailable
 from kipuka.store.rows import State
 from kipuka.tls.failures import cause
@@ -21,6 +22,7 @@ from kipuka.tls.server import Refusals, RefusedCertificate
 from kipuka.web.est.authentication import InThread
 
 _log = Logger("kipuka.metrics")
+_access = Logger("kipuka.access")
 
 
 def names(config: model.Config) -> Names:
@@ -43,15 +45,27 @@ def refusals(metrics: Metrics, then: Refusals) -> Refusals:
     return refused
 
 
-def handshakes(metrics: Metrics) -> Callable[[Failure], None]:
-    """Count the connections that ended because of a failed handshake."""
+def handshakes(metrics: Metrics, seldom: Seldom) -> Callable[[Failure, str], None]:
+    """Count the connections that ended because of a failed handshake, and log some."""
 
-    def ended(reason: Failure) -> None:
+    def ended(reason: Failure, address: str) -> None:
         why = cause(reason)
         if why is not None:
             metrics.handshake_failed(why)
+            if (tail := seldom.tail(why)) is not None:
+                _access.info("{address} failed in the TLS handshake: {why}{tail}", address=address, why=why, tail=tail)
 
     return ended
+
+
+def connections(seldom: Seldom) -> Callable[[str, str], None]:
+    """Log some of the connections that were one too many."""
+
+    def refused(address: str, limit: str) -> None:
+        if (tail := seldom.tail(limit)) is not None:
+            _access.warn("{address} refused unheard: {limit} is reached{tail}", address=address, limit=limit, tail=tail)
+
+    return refused
 
 
 def passwords(metrics: Metrics, in_thread: InThread[None]) -> InThread[None]:

@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from kipuka import service
+from kipuka.assembly.descriptors import within_limits
 from kipuka.assembly.foundation import Ask, Foundation
 from kipuka.assembly.generation import Generation, generation
 from kipuka.assembly.listener import Front
@@ -22,7 +23,8 @@ from kipuka.config.material import MaterialError
 from kipuka.enrollment.desk import Desk
 from kipuka.errors import AuthorityError
 from kipuka.observe.audit.record import AuditEvent, Record
-from kipuka.tls.server import server_context
+from kipuka.tls import trial
+from kipuka.tls.contexts import server_context, words
 
 _log = Logger("kipuka")
 
@@ -77,7 +79,7 @@ class Reload:
         except ConfigFaults as faults:
             self._refused([str(fault) for fault in faults.faults])
         except (MaterialError, AuthorityError, OSError, ValueError, SSL.Error) as fault:
-            self._refused([str(fault) or type(fault).__name__])
+            self._refused([words(fault)])
         except Exception:
             _log.failure("reloading failed")
             self._refused(["something went wrong in kipuka, the log says what"])
@@ -85,8 +87,9 @@ class Reload:
             self.current = new
             self._base.change(config, new.names)
             daemon.patience = config.server.shutdown_timeout
+            server = within_limits(config)
             for front, face in zip(self._fronts, new.faces, strict=True):
-                front.show(face, new.lists, config.server)
+                front.show(face, new.lists, server)
             self._applied(left)
             # Not waited for: what polls a CA that hangs takes its time to end, and the next reload need not.
             changed = Deferred.fromCoroutine(self._desk.change(new.shift))
@@ -98,7 +101,7 @@ class Reload:
         :raises ConfigFaults: all that is wrong with it.
         """
         config, left = without_restart(self.current.config, self._read())
-        faults = inspect(config, datetime.now(UTC), ask=self._ask, environ=self._environ)
+        faults = inspect(config, datetime.now(UTC), trial, ask=self._ask, environ=self._environ)
         if faults:
             raise ConfigFaults(faults)
         return config, left

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kipuka.config.inspect import inspect
 from kipuka.config.load import ConfigFaults, load
+from kipuka.tls import trial
 
 if TYPE_CHECKING:
     from kipuka.cli import Subparsers
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         faults = error.faults
     else:
         ask = getpass.getpass if sys.stdin.isatty() else None
-        faults = inspect(config, datetime.now(UTC), ask=ask)
+        faults = inspect(config, datetime.now(UTC), trial, ask=ask)
     for fault in faults:
         print(fault, file=sys.stderr)
     if faults:

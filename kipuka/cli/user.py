@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kipuka.access.users import Users, UsersFileError, check_name, hash_password, with_user, without_user
+from kipuka.access.users import (
+    Users,
+    UsersFileError,
+    check_name,
+    check_password,
+    hash_password,
+    with_user,
+    without_user,
+)
 from kipuka.cli import CommandError
 from kipuka.cli.credential_file import locked, read, replace
 
@@ -17,8 +24,6 @@ if TYPE_CHECKING:
     from kipuka.cli import Subparsers
 
 _MODE = 0o640
-_MAX_PASSWORD = 1024
-"""Characters; more than any person or device keeps, and little enough for a header line."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -53,7 +58,7 @@ def add(arguments: argparse.Namespace) -> int:
         check_name(name)
     except ValueError as error:
         raise CommandError(str(error)) from None
-    hashed = hash_password(_read_password() if arguments.password_stdin else _ask_password(name))
+    hashed = hash_password(_password(arguments))
     with locked(file):
         text = read(file, missing="")
         is_known = name in _parse(file, text).names
@@ -85,28 +90,28 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def _read_password() -> str:
-    try:
-        return _usable(sys.stdin.readline().removesuffix("\n").removesuffix("\r"))
-    except UnicodeDecodeError:
-        raise CommandError("the password is not UTF-8 text; nothing is changed") from None
+    """Read a line of UTF-8, whatever the locale is."""
+    return sys.stdin.buffer.readline().decode("utf-8").removesuffix("\n").removesuffix("\r")
 
 
 def _ask_password(name: str) -> str:
     if not sys.stdin.isatty():
         raise CommandError("there is no terminal to ask for the password at; give it with --password-stdin")
-    password = _usable(getpass.getpass(f'Password of "{name}": '))
+    password = getpass.getpass(f'Password of "{name}": ')
     if getpass.getpass("The same again: ") != password:
         raise CommandError("the two passwords differ; nothing is changed")
     return password
 
 
-def _usable(password: str) -> str:
-    if not password:
-        raise CommandError("the password is empty; nothing is changed")
-    if len(password) > _MAX_PASSWORD:
-        raise CommandError(f"the password is longer than {_MAX_PASSWORD} characters; nothing is changed")
-    if any(unicodedata.category(character) == "Cc" for character in password):  # RFC 7617 section 2
-        raise CommandError("a password cannot hold control characters; nothing is changed")
+def _password(arguments: argparse.Namespace) -> str:
+    name: str = arguments.name
+    try:
+        password = _read_password() if arguments.password_stdin else _ask_password(name)
+        check_password(name, password)
+    except UnicodeDecodeError:  # at a terminal too, where its locale has another encoding
+        raise CommandError("the password is not UTF-8 text; nothing is changed") from None
+    except ValueError as error:
+        raise CommandError(f"{error}; nothing is changed") from None
     return password
 
 

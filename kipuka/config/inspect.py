@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -38,9 +38,20 @@ T = TypeVar("T")
 Certificates = tuple[x509.Certificate, ...]
 
 
+class Trial(Protocol):
+    """What TLS has against certificates and their key, in words: :mod:`kipuka.tls.trial`."""
+
+    def server(self, chain: Certificates, key: material.PrivateKey, /) -> Iterable[str]:
+        """Where kipuka is the server."""
+
+    def client(self, chain: Certificates, key: material.PrivateKey, /) -> Iterable[str]:
+        """Where kipuka is the client."""
+
+
 def inspect(
     config: Config,
     now: datetime,
+    trial: Trial,
     *,
     ask: Callable[[str], str] | None = None,
     environ: Mapping[str, str] = os.environ,
@@ -48,9 +59,10 @@ def inspect(
     """Look at everything the configuration names.
 
     :param now: an aware time; certificates and CRLs must be valid at it.
+    :param trial: tries certificates and keys in TLS.
     :param ask: asks a person for a passphrase that is not configured; None when nobody is there.
     """
-    inspection = _Inspection(now, ask, environ)
+    inspection = _Inspection(now, trial, ask, environ)
     inspection.server(config)
     inspection.clients(config)
     for position, ca in enumerate(config.ca):
@@ -71,8 +83,11 @@ def inspect(
 class _Inspection:
     """Collects faults; each method looks at one part."""
 
-    def __init__(self, now: datetime, ask: Callable[[str], str] | None, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, now: datetime, trial: Trial, ask: Callable[[str], str] | None, environ: Mapping[str, str]
+    ) -> None:
         self.now = now
+        self.trial = trial
         self.ask = ask
         self.environ = environ
         self.faults: list[Fault] = []
@@ -80,8 +95,10 @@ class _Inspection:
     def server(self, config: Config) -> None:
         tls = config.tls
         chain = self._load("tls.cert", material.certificates, tls.cert)
-        self._key("tls.key", tls.key, tls.key_passphrase, chain)
+        key = self._key("tls.key", tls.key, tls.key_passphrase, chain)
         if chain:
+            if key is not None:
+                self._note("tls.cert", self.trial.server(chain, key))
             self._note("tls.cert", check_chain(chain, self.now))
             self._note("tls.cert", check_leaf(chain[0], ExtendedKeyUsageOID.SERVER_AUTH))
             listen = [*config.server.listen, *(config.admin.listen or ())]
@@ -140,8 +157,10 @@ class _Inspection:
 
     def _agent(self, setting: str, certificate: Path, key: Path, passphrase: Secret | None) -> None:
         agent = self._load(f"{setting}_cert", material.certificates, certificate)
-        self._key(f"{setting}_key", key, passphrase, agent)
+        own = self._key(f"{setting}_key", key, passphrase, agent)
         if agent:
+            if own is not None:
+                self._note(f"{setting}_cert", self.trial.client(agent, own))
             self._note(f"{setting}_cert", check_chain(agent, self.now))
             self._note(f"{setting}_cert", check_leaf(agent[0], ExtendedKeyUsageOID.CLIENT_AUTH))
 
@@ -229,17 +248,20 @@ class _Inspection:
             self.faults.append(Fault(key, str(error)))
             return ()
 
-    def _key(self, setting: str, path: Path, passphrase: Secret | None, certificates: Certificates) -> None:
-        """Read a key and hold it against its certificate."""
+    def _key(
+        self, setting: str, path: Path, passphrase: Secret | None, certificates: Certificates
+    ) -> material.PrivateKey | None:
+        """Read a key and hold it against its certificate; None unless the two belong together."""
         try:
             key = material.private_key(
                 path, passphrase, self.ask, setting=f"{setting}_passphrase", environ=self.environ
             )
         except material.MaterialError as error:
             self.faults.append(Fault(setting, str(error)))
-            return
-        if certificates:
-            self._note(setting, check_key(certificates[0], key))
+            return None
+        mismatch = list(check_key(certificates[0], key)) if certificates else []
+        self._note(setting, mismatch)
+        return key if certificates and not mismatch else None
 
     def _note(self, key: str, texts: Iterable[str]) -> None:
         self.faults += [Fault(key, text) for text in texts]

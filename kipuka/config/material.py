@@ -21,6 +21,20 @@ PrivateKey = CertificateIssuerPrivateKeyTypes
 _MAX_BYTES = 64 * 1024**2
 """A CRL of a big CA has some tens of megabytes; nothing here is larger."""
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+_CERTIFICATE = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----")
+_TRUSTED = b"-----BEGIN TRUSTED CERTIFICATE-----"
+_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_OTHER_FORMS = (
+    (re.compile(rb".*?-----BEGIN PKCS ?#?7", re.DOTALL), "PKCS#7", "pkcs7 -print_certs"),
+    (
+        re.compile(rb"\x30.{1,5}\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02", re.DOTALL),
+        "PKCS#7 in DER",
+        "pkcs7 -print_certs -inform DER",
+    ),
+    (re.compile(rb"\x30.{1,5}\x02\x01\x03\x30", re.DOTALL), "PKCS#12", "pkcs12"),
+    (re.compile(rb"\x30"), "DER, by the looks of it", "{} -inform DER"),
+)
+"""What administrators have instead of PEM: how it begins, its name, openssl's arguments."""
 _TRIES = 3
 
 
@@ -38,7 +52,12 @@ def certificates(path: Path) -> tuple[x509.Certificate, ...]:
     :raises MaterialError: unreadable, not PEM, or no certificate in it.
     """
     data = _read(path)
-    if b"-----BEGIN CERTIFICATE-----" not in data:
+    if _TRUSTED in data:  # among others it would be passed over in silence
+        raise MaterialError(
+            f"{path} holds a certificate in OpenSSL's own form, TRUSTED CERTIFICATE: convert it with openssl x509 "
+            "-in FILE -out NEWFILE, each by itself"
+        )
+    if not _CERTIFICATE.search(data):
         raise MaterialError(f"{path} holds no PEM certificate{_hint(data, 'x509')}")
     try:
         return tuple(x509.load_pem_x509_certificates(data))
@@ -136,7 +155,12 @@ def _read(path: Path) -> bytes:
 
 
 def _hint(data: bytes, command: str) -> str:
-    """Say what to do when the file looks like DER, the usual reason."""
-    if data.startswith(b"\x30"):
-        return f"; it looks like DER: convert it with openssl {command} -inform DER -in FILE -out NEWFILE"
-    return ""
+    """Say what the file is, where that is known, and what to do.
+
+    :param command: openssl's, for what should be in the file.
+    """
+    for looks, name, arguments in _OTHER_FORMS:
+        if looks.match(data):
+            return f"; it is {name}: convert it with openssl {arguments.format(command)} -in FILE -out NEWFILE"
+    labels = dict.fromkeys(label.decode() for label in _LABEL.findall(data))
+    return f"; it holds {', '.join(labels)}" if labels else ""

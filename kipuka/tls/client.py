@@ -16,8 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
-# Forward secrecy and AEAD only (RFC 9325 §4.2); DHE for CAs without EC. TLS 1.3 has no other suites.
-_TLS12_SUITES = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL"
+from kipuka.tls.contexts import client_context
 
 
 @implementer(IPolicyForHTTPS)
@@ -28,6 +27,7 @@ class ClientPolicy:
     :param chain: kipuka's certificate and whatever leads from it to its issuer; empty shows none.
     :param key: the private key of ``chain[0]``.
     :raises ValueError: without trust roots, or when key and certificate do not belong together.
+    :raises OpenSSL.SSL.Error: they are too weak for OpenSSL.
     """
 
     def __init__(
@@ -97,30 +97,3 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def client_context(
-    trust_roots: Sequence[x509.Certificate],
-    chain: Sequence[x509.Certificate] = (),
-    key: CertificateIssuerPrivateKeyTypes | None = None,
-) -> SSL.Context:
-    """Return OpenSSL's settings of a connection to a CA: versions, suites, roots. Names are checked by ClientPolicy."""
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.set_cipher_list(_TLS12_SUITES)
-    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
-    store = context.get_cert_store()
-    if store is None:  # pragma: no cover - a context always has one
-        raise RuntimeError("TLS context without a certificate store")
-    for root in trust_roots:
-        store.add_cert(crypto.X509.from_cryptography(root))
-    # The administrator names whom to trust: a subordinate CA will do without its root.
-    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-    if key is not None:
-        context.use_certificate(chain[0])
-        for certificate in chain[1:]:
-            context.add_extra_chain_cert(certificate)
-        context.use_privatekey(key)  # type: ignore[arg-type] # pyOpenSSL does not name ML-DSA yet
-    return context

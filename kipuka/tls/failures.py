@@ -5,6 +5,8 @@ from __future__ import annotations
 from OpenSSL import SSL
 from twisted.python.failure import Failure
 
+from kipuka.tls.contexts import reasons
+
 NO_CERTIFICATE = "no client certificate"
 DISTRUST = "server certificate refused by the client"
 VERSION = "protocol version"
@@ -44,11 +46,10 @@ def cause(reason: Failure) -> str | None:
     :return: one of :data:`CAUSES`. None when the connection ended in another way, and when the client's certificate was
         refused: :class:`~kipuka.tls.server.ServerConnections` tells of that, with the reason.
     """
-    if not reason.check(SSL.Error) or reason.check(SSL.SysCallError, SSL.ZeroReturnError):
+    error = reason.value
+    if not isinstance(error, SSL.Error) or isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
         return None
-    arguments = getattr(reason.value, "args", ())
-    queue = arguments[0] if arguments else ()
-    text = " ".join(str(entry[-1]) for entry in queue).lower() if isinstance(queue, list | tuple) else ""
+    text = " ".join(reasons(error)).lower()
     if not text or "unexpected eof" in text or "certificate verify failed" in text:
         return None
     return next((named for piece, named in _PIECES if piece in text), OTHER)

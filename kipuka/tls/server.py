@@ -8,50 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-# RFC 9325 §4.2: forward secrecy and AEAD only. TLS 1.3 has no other suites.
-_TLS12_SUITES = (
-    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-    b"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-    b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
-)
-
-_HTTP1 = b"http/1.1"
-
-
-class ClientCertificates(Enum):
-    """Whether a client shows a certificate: ``[tls.client_auth] mode``."""
-
-    OPTIONAL = "optional"
-    REQUIRED = "required"
-    NONE = "none"
-
-
-@dataclass(frozen=True)
-class ServerMaterial:
-    """What a listener's context is made of.
-
-    :param chain: the server's certificate first, then its intermediates; a root among them is not sent.
-    :param minimum: ``SSL.TLS1_2_VERSION`` or ``SSL.TLS1_3_VERSION`` (RFC 8996 leaves no other).
-    :param trust_anchors: CAs whose certificates clients may show; they need not be roots.
-    :param crls: when there are any, every client certificate must be covered by one of them.
-    """
-
-    chain: tuple[x509.Certificate, ...]
-    key: CertificateIssuerPrivateKeyTypes
-    minimum: int = SSL.TLS1_2_VERSION
-    clients: ClientCertificates = ClientCertificates.OPTIONAL
-    trust_anchors: tuple[x509.Certificate, ...] = ()
-    crls: tuple[x509.CertificateRevocationList, ...] = ()
+from kipuka.tls.contexts import ClientCertificates, ServerMaterial, server_context
 
 
 @dataclass(frozen=True)
@@ -99,32 +64,6 @@ _REASONS = {
 }
 
 Refusals = Callable[[RefusedCertificate], None]
-
-
-def server_context(material: ServerMaterial) -> SSL.Context:
-    """Build the context of a listener.
-
-    :raises OpenSSL.SSL.Error: when key and certificate do not belong together.
-    """
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # who waits for an agent's approval needs none
-    context.set_min_proto_version(material.minimum)
-    context.set_cipher_list(_TLS12_SUITES)
-    # No tickets and no sessions: tls-unique is the first Finished of a full handshake (RFC 5929 §3.1), and a resumed
-    # session would keep a client certificate good that has been revoked meanwhile.
-    context.set_options(
-        SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE
-    )
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_session_id(b"kipuka")
-    context.use_certificate(material.chain[0])
-    context.use_privatekey(material.key)  # type: ignore[arg-type]  # the type grows with cryptography; OpenSSL decides
-    context.check_privatekey()
-    for certificate in material.chain[1:]:
-        if certificate.subject != certificate.issuer:
-            context.add_extra_chain_cert(certificate)
-    context.set_alpn_select_callback(lambda _, offered: _HTTP1 if _HTTP1 in offered else SSL.NO_OVERLAPPING_PROTOCOLS)
-    return context
 
 
 @implementer(IOpenSSLServerConnectionCreator)

@@ -65,6 +65,7 @@ class Daemon:
         log: Path | None = None,
         environment: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        through: Sequence[str] = (),
         start_timeout: float = 30,
         stop_timeout: float = 40,
     ) -> None:
@@ -72,11 +73,13 @@ class Daemon:
 
         :param environment: is added to the test's own.
         :param options: of twistd.
+        :param through: a command that becomes twistd, such as ``prlimit``.
         """
         self._config = config.resolve()
         self._log = log or config.with_suffix(".log")
         self._environment = dict(environment or {})
         self._options = list(options)
+        self._through = list(through)
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
         self._process: subprocess.Popen[bytes] | None = None
@@ -117,10 +120,10 @@ class Daemon:
             raise DaemonError("The daemon runs already.")
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **self._environment}
-        command = [str(TWISTD), "--nodaemon", "--pidfile=", *self._options, "kipuka", "--config", str(self._config)]
+        twistd = [str(TWISTD), "--nodaemon", "--pidfile=", *self._options, "kipuka", "--config", str(self._config)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command,
+                [*self._through, *twistd],
                 cwd=self._config.parent,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -190,6 +193,14 @@ class Daemon:
     def log_text(self) -> str:
         """Return everything the daemon has written to its standard output and error."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def logs(self, text: str) -> None:
+        """Return when the log has the text, which may be a moment after a client has seen the cause of it."""
+        deadline = time.monotonic() + self._start_timeout
+        while text not in self.log_text():
+            if time.monotonic() > deadline:
+                raise self._failed(f"The daemon did not log {text!r} within {self._start_timeout:.0f} s.")
+            time.sleep(0.02)
 
     def log_tail(self) -> str:
         """Return the last lines of the log."""

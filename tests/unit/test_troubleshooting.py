@@ -32,7 +32,7 @@ TABLES = {"_TEXTS"}
 """Dictionaries whose values are such texts."""
 OF_WEB = {"text", "error"}
 """Those that mean something else outside of web."""
-YIELDING = ROOT / "kipuka" / "config" / "certificates.py"
+YIELDING = {ROOT / "kipuka" / "config" / "certificates.py", ROOT / "kipuka" / "tls" / "trial.py"}
 """Where the texts are yielded."""
 
 HOLE = "\0"
@@ -54,7 +54,7 @@ class Module:
     def texts(self) -> Iterator[str]:
         """Every text, placeholders as HOLE."""
         expressions = [*self._arguments(), *self._tables()]
-        if self.path == YIELDING:
+        if self.path in YIELDING:
             expressions += [n.value for n in ast.walk(self.tree) if isinstance(n, ast.Yield) and n.value is not None]
         done: set[int] = set()
         while expressions:

@@ -194,6 +194,7 @@ def parse(raw: bytes, *methods: str, errors: str = PLAIN) -> list[Answer]:
         assert len(head) + 4 <= MOST_HEADER_BYTES  # ENC-22, T4
         assert len(fields) <= MOST_FIELDS  # T5
         assert "Transfer-Encoding" not in names  # ENC-08, T1
+        assert names.count("Date") == 1  # RFC 9110 section 6.6.1
         length = 0
         if status in ("204", "304"):
             assert "Content-Length" not in names  # ENC-21

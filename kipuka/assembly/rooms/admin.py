@@ -21,7 +21,7 @@ from kipuka.errors import Kind, RequestError
 from kipuka.observe.audit.record import Audit, AuditEvent
 from kipuka.store.audit import Filters
 from kipuka.store.errors import StoreUnavailable
-from kipuka.tls.server import ClientCertificates, ServerMaterial
+from kipuka.tls.contexts import ClientCertificates, ServerMaterial
 from kipuka.web.admin.api import AdminApi
 from kipuka.web.admin.backend import AuditFilters, AuditPages, Revocation
 from kipuka.web.admin.door import Door

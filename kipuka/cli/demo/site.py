@@ -23,6 +23,7 @@ from kipuka.cli import CommandError
 from kipuka.config.inspect import inspect
 from kipuka.config.load import ConfigFaults, load
 from kipuka.errors import RequestError
+from kipuka.tls import trial
 
 ADDRESS = "127.0.0.1"
 USER = "demo-user"
@@ -176,7 +177,7 @@ def _is_good(site: Site, now: datetime) -> bool:
         Users.parse(site.users.read_text("utf-8")).verify(USER, site.password.read_text("utf-8").strip())
     except (ConfigFaults, UsersFileError, RequestError, OSError, UnicodeDecodeError):
         return False
-    return not inspect(config, now) and not inspect(config, now + timedelta(days=1))
+    return not inspect(config, now, trial) and not inspect(config, now + timedelta(days=1), trial)
 
 
 def _make(site: Site, now: datetime) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
+from kipuka.access.pattern import Pattern
 from kipuka.config.model.fields import (
     AsTuple,
     Distinct,
@@ -25,9 +26,6 @@ from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
 from kipuka.est.labels import check_label_name
 
-PLACEHOLDERS = ("{user}", "{cn}")
-"""What subject_pattern and san_pattern may hold besides a regular expression."""
-
 Auth = Literal["certificate", "basic", "certificate+basic"]
 DEFAULT_AUTH: tuple[Auth, ...] = ("certificate", "basic")
 
@@ -39,15 +37,8 @@ def _label_name(value: object) -> str:
 
 
 def _name_pattern(value: object) -> str:
-    pattern = trial = text_of(value, "a regular expression")
-    for placeholder in PLACEHOLDERS:
-        trial = trial.replace(placeholder, "x")
-    if unknown := re.search(r"\{[A-Za-z_]+\}", trial):
-        raise ValueError(f"unknown placeholder {unknown[0]}; there are {' and '.join(PLACEHOLDERS)}")
-    try:
-        re.compile(trial)
-    except re.error as error:
-        raise ValueError(f"this is not a regular expression: {error.msg}") from None
+    pattern = text_of(value, "a regular expression")
+    Pattern(pattern)
     return pattern
 
 

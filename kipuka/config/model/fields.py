@@ -125,7 +125,9 @@ def _path(value: object, info: ValidationInfo) -> Path:
 def _secret(value: object, info: ValidationInfo) -> Secret:
     if isinstance(value, Secret):
         return value
-    return Secret.parse(text_of(value, HOW_TO_NAME), _directory(info))
+    if not isinstance(value, str):  # and whatever it is, it may be the secret itself
+        raise ValueError(f"expected {HOW_TO_NAME}")  # noqa: TRY004 - pydantic collects ValueErrors
+    return Secret.parse(value, _directory(info))
 
 
 def _listen(value: object) -> listen.ListenAddress:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.web.http import Request
 
-from kipuka.access.users import wrong_credentials
+from kipuka.access.users import LONGEST, wrong_credentials
 from kipuka.errors import Kind, RequestError
 
 T = TypeVar("T")
@@ -20,7 +20,8 @@ CONCURRENT = 2
 """Password checks at a time: each takes tens of milliseconds and tens of MiB."""
 WAITING = 64
 """Password checks that may wait; more get 503."""
-_LONGEST = 1024
+_LONGEST = 4 * -(-LONGEST // 3)
+"""Characters of base64."""
 
 
 class PasswordFile(Protocol):

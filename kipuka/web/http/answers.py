@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twisted.web.http import RESPONSES, Request
+from twisted.web.http import RESPONSES, Request, datetimeToString
 
 from kipuka.est import media
 
@@ -65,15 +65,19 @@ def reason(status: int) -> bytes:
     return phrase
 
 
+def date() -> str:
+    """Now, for the field Date, which every answer has (RFC 9110 §6.6.1)."""
+    now: bytes = datetimeToString()
+    return now.decode("ascii")
+
+
 def prepare(request: Request, answer: Answer) -> bytes:
     """Put status and header fields on the request; what is returned is the body to write."""
-    kept = [(name, request.responseHeaders.getRawHeaders(name)) for name in ("Date", "Connection")]
+    connection = request.responseHeaders.getRawHeaders("Connection") or ()
     request.setResponseCode(answer.status, reason(answer.status))
     for present, _ in list(request.responseHeaders.getAllRawHeaders()):
         request.responseHeaders.removeHeader(present)
-    for name, value in [*fields(answer), ("Server", "kipuka")]:
+    usual = [("Server", "kipuka"), ("Date", date()), *(("Connection", each) for each in connection)]
+    for name, value in [*fields(answer), *usual]:
         request.responseHeaders.addRawHeader(name, value)
-    for name, values in kept:
-        for value in values or ():
-            request.responseHeaders.addRawHeader(name, value)
     return answer.body

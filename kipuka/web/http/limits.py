@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
 from kipuka.web.http import json_answers
-from kipuka.web.http.answers import Answer, fields, reason, text
+from kipuka.web.http.answers import Answer, date, fields, reason, text
 
 _log = Logger("kipuka.access")
 
@@ -29,6 +29,9 @@ LINGER = 5
 
 _LONGEST_LENGTH = 100
 _HOST = re.compile(rb"[A-Za-z0-9._~:\[\]-]{0,300}")
+_WITH_BODY = {b"POST", b"PUT", b"PATCH"}
+_METHODS = _WITH_BODY | {b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"}
+"""Those of RFC 9110 and RFC 5789; case counts (RFC 9110 §9.1), which the router forgets."""
 _FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 
 
@@ -164,10 +167,12 @@ class LimitedChannel(HTTPChannel):
             "{address} refused unread: {status}", address=getattr(self.getPeer(), "host", "?"), status=answer.status
         )
         head = b"HTTP/1.1 %d %s\r\n" % (answer.status, reason(answer.status))
-        for name, value in [*fields(answer), ("Connection", "close")]:
+        for name, value in [*fields(answer), ("Date", date()), ("Connection", "close")]:
             head += f"{name}: {value}\r\n".encode("ascii")
+        # Twisted has no such attribute before the first line is read.
+        body = b"" if getattr(self, "_command", None) == b"HEAD" else answer.body
         if self.transport is not None:
-            self.transport.write(head + b"\r\n" + answer.body)
+            self.transport.write(head + b"\r\n" + body)
         self.loseConnection()
 
     def loseConnection(self) -> None:
@@ -216,7 +221,10 @@ class LimitedChannel(HTTPChannel):
             return text(400, "Use Transfer-Encoding: chunked, or none, in an HTTP/1.1 request.")
         if any(c.lower() != b"identity" for c in values(b"Content-Encoding")):
             return text(415, "Send the body without Content-Encoding.")
-        if self._command == b"POST" and not coding and not values(b"Content-Length"):
+        if self._command not in _METHODS:
+            return text(501, "No such method is known here: use GET, HEAD or POST, written in capitals.")
+        # By RFC 9112 §6.3 there is no body then, but whoever sends one all the same would have it read as a request.
+        if self._command in _WITH_BODY and not coding and not values(b"Content-Length"):
             return text(411, "Send a Content-Length with the request.")
         if self.length is not None and self.length > self.limits.body:
             return self.too_large()
@@ -247,10 +255,18 @@ class ConnectionLimit(WrappingFactory):
     :param wrapped: what the accepted connections are for.
     :param overall: connections at a time.
     :param per_address: connections at a time from one IP address.
+    :param told: called with the address of each that is closed, and the setting that it is over.
     """
 
-    def __init__(self, wrapped: IProtocolFactory, overall: int, per_address: int) -> None:
+    def __init__(
+        self,
+        wrapped: IProtocolFactory,
+        overall: int,
+        per_address: int,
+        told: Callable[[str, str], None] = lambda _address, _limit: None,
+    ) -> None:
         super().__init__(wrapped)
+        self._told = told
         self.overall = overall
         self.per_address = per_address
         self._count: Counter[str] = Counter()
@@ -265,8 +281,10 @@ class ConnectionLimit(WrappingFactory):
     def buildProtocol(self, addr: IAddress | None) -> _Counted | None:  # type: ignore[override]
         """Accept, or return None and Twisted closes the socket (its WrappingFactory forgets that None is allowed)."""
         host = str(getattr(addr, "host", addr))
-        if self.connections >= self.overall or self._count[host] >= self.per_address:
+        is_full = self.connections >= self.overall
+        if is_full or self._count[host] >= self.per_address:
             self.refused += 1
+            self._told(host, "max_connections" if is_full else "max_connections_per_address")
             return None
         counted = _Counted(cast("Any", self), self.wrappedFactory.buildProtocol(addr))
         counted.host = host

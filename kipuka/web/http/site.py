@@ -101,7 +101,7 @@ class EstSite(Site):
 
     :param reactor: for the clocks.
     :param observe: called with each finished request, for the access log.
-    :param ended: called with the reason for which a connection ended.
+    :param ended: called with the reason for which a connection ended, and the client's IP address.
     :param speaks_json: whether what is at a path answers in JSON, errors included.
     """
 
@@ -114,7 +114,7 @@ class EstSite(Site):
         reactor: IReactorTime,
         limits: Limits,
         observe: Callable[[HttpRequest], None],
-        ended: Callable[[Failure], None] = lambda _: None,
+        ended: Callable[[Failure, str], None] = lambda _reason, _address: None,
         speaks_json: Callable[[bytes], bool] = lambda _path: False,
     ) -> None:
         super().__init__(resource, timeout=limits.idle_seconds, reactor=reactor)
@@ -158,7 +158,7 @@ class EstSite(Site):
         return self._drained
 
     def _gone(self, channel: LimitedChannel, reason: Failure) -> None:
-        self._ended(reason)
+        self._ended(reason, str(getattr(channel.getPeer(), "host", "?")))
         self._channels.discard(channel)
         self._check_drained()
 

@@ -89,6 +89,13 @@ def test_a_key_of_another_certificate_is_refused(own: Site) -> None:
     assert "tls" in line
 
 
+def test_a_certificate_that_no_client_would_take_is_one_line(own: Site) -> None:
+    own.tls_root.server(key=pki.rsa_key(1024)).write(own.folder, "tls")
+    own.write()
+    (line,) = refused(own)
+    assert "tls.cert: no TLS connection can be made with this: " in line
+
+
 def encrypted(site: Site) -> None:
     site.tls_root.server().write(site.folder, "tls", PASSPHRASE)
 

@@ -163,6 +163,7 @@ def test_limits_of_connections_and_time_on_real_sockets(own: Site) -> None:
         with own.client().connect() as first, own.client().connect() as second, own.client().connect() as third:
             with pytest.raises((ConnectionError, ssl.SSLError)), own.client().connect() as fourth:
                 fourth.get(f"{EST}/cacerts")
+            busy.logs("127.0.0.1 refused unheard: max_connections_per_address is reached")
             first.send(b"GET")
             second.send(message("POST", PATH, content_length="100"))
             begun = time.monotonic()

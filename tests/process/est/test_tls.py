@@ -253,6 +253,7 @@ def test_tls_02_07_at_least_1_3_and_the_depth_of_an_expired_issuer(own: Site) ->
     own.write(tls={"min_version": "1.3"})
     with Daemon(own.config) as daemon:
         refused(own.client(), ssl.TLSVersion.TLSv1_2)
+        daemon.logs("127.0.0.1 failed in the TLS handshake: protocol version")
         below = own.lapsed.client("CN=below")
         refused(
             own.client(pki.Identity(below.certificate, below.key, (own.lapsed.certificate,))), ssl.TLSVersion.TLSv1_3

@@ -9,6 +9,7 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,6 +18,7 @@ from kipuka.assembly import monitoring
 from kipuka.config.load import build
 from kipuka.errors import Kind, RequestError
 from kipuka.observe.metrics import Metrics, Names
+from kipuka.observe.seldom import EVERY, Seldom
 from kipuka.store.errors import StoreUnavailable
 from kipuka.store.rows import State
 from kipuka.tls.server import RefusedCertificate
@@ -197,10 +199,35 @@ class FailureTests(SynchronousTestCase):
         assert value(self.metrics, "kipuka_password_failures_total") == 1
 
     def test_failed_handshakes(self) -> None:
-        ended = monitoring.handshakes(self.metrics)
-        ended(Failure(ConnectionDone()))
-        ended(Failure(SSL.Error([("SSL routines", "", "http request")])))
-        assert value(self.metrics, "kipuka_tls_failures_total", cause="not TLS") == 1
+        clock, failed = Clock(), Failure(SSL.Error([("SSL routines", "", "http request")]))
+        ended = monitoring.handshakes(self.metrics, Seldom(clock.seconds))
+        with capturedLogs() as logged:
+            ended(Failure(ConnectionDone()), "192.0.2.1")
+            for number in range(5):
+                ended(failed, f"192.0.2.{number}")
+            ended(Failure(SSL.Error([("SSL routines", "", "unsupported protocol")])), "192.0.2.9")
+            clock.advance(EVERY)
+            ended(failed, "2001:db8::1")
+        assert value(self.metrics, "kipuka_tls_failures_total", cause="not TLS") == 6
+        assert [formatEvent(event) for event in logged] == [
+            "192.0.2.0 failed in the TLS handshake: not TLS",
+            "192.0.2.9 failed in the TLS handshake: protocol version",
+            "2001:db8::1 failed in the TLS handshake: not TLS (and 4 more since the last such line)",
+        ]
+
+    def test_connections_that_were_one_too_many(self) -> None:
+        clock = Clock()
+        refused = monitoring.connections(Seldom(clock.seconds))
+        with capturedLogs() as logged:
+            for limit in ("max_connections_per_address", "max_connections_per_address", "max_connections"):
+                refused("192.0.2.7", limit)
+            clock.advance(-3600)  # a wall clock may be set
+            refused("192.0.2.8", "max_connections_per_address")
+        assert [formatEvent(event) for event in logged] == [
+            "192.0.2.7 refused unheard: max_connections_per_address is reached",
+            "192.0.2.7 refused unheard: max_connections is reached",
+            "192.0.2.8 refused unheard: max_connections_per_address is reached (and 1 more since the last such line)",
+        ]
 
 
 @pytest.mark.parametrize(("errno", "reason"), [(10, "expired"), (23, "revoked"), (12345, "not valid")])

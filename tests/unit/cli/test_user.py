@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def add(file: Path, name: str, password: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr("sys.stdin", io.StringIO(password))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(password.encode())))
     return cli.main(["user", "add", str(file), name, "--password-stdin"])
 
 
@@ -111,7 +113,8 @@ def test_nothing_changes_when_it_cannot_be_written(
         ("alice", "", "the password is empty"),
         ("alice", "\n", "the password is empty"),
         ("alice", "a\tb", "control characters"),
-        ("alice", "x" * 1025, "longer than 1024"),
+        ("alice", "x" * 763, "user name and password together are longer than 767 bytes of UTF-8; nothing is changed"),
+        ("jürgen", "ü" * 381, "longer than 767 bytes"),
     ],
 )
 def test_refused(
@@ -123,6 +126,40 @@ def test_refused(
     assert err.startswith("kipuka: ")
     assert said in err
     assert not file.exists()
+
+
+@pytest.mark.parametrize("locale", [{}, {"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0"}])
+@pytest.mark.parametrize(("password", "good"), [("pässword", True), (b"p\xe4ssword", False), (b"p\xff\xfe", False)])
+def test_a_password_is_utf_8_in_every_locale(
+    file: Path, locale: dict[str, str], password: str | bytes, good: bool
+) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "LANG" and not key.startswith("LC_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "kipuka", "user", "add", str(file), "alice", "--password-stdin"],
+        input=password if isinstance(password, bytes) else password.encode(),
+        env=environment | locale,
+        capture_output=True,
+        timeout=60,
+    )
+    if good:
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        Users.parse(file.read_text()).verify("alice", "pässword")
+    else:
+        assert (ended.returncode, ended.stderr) == (1, b"kipuka: the password is not UTF-8 text; nothing is changed\n")
+        assert not file.exists()
+
+
+def test_a_password_at_a_terminal_of_another_encoding(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def latin(_: str) -> str:
+        return b"p\xe4ssword".decode()
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    for typed in (latin, lambda _: b"p\xe4ssword".decode(errors="surrogateescape")):
+        monkeypatch.setattr("getpass.getpass", typed)
+        assert cli.main(["user", "add", str(file), "alice"]) == 1
+        assert capsys.readouterr().err == "kipuka: the password is not UTF-8 text; nothing is changed\n"
 
 
 def test_asked_twice_at_a_terminal(

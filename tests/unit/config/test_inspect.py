@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from kipuka.access.users import hash_password
 from kipuka.config.inspect import inspect
 from kipuka.config.load import parse
+from kipuka.tls import trial
 from tests.support import pki
 
 CONFIG = """
@@ -66,7 +67,7 @@ class Site:
 
     def faults(self, text: str = CONFIG, ask: Callable[[str], str] | None = None, **environ: str) -> list[str]:
         config = parse(text, self.folder)
-        return [str(fault) for fault in inspect(config, pki.NOW, ask=ask, environ=environ)]
+        return [str(fault) for fault in inspect(config, pki.NOW, trial, ask=ask, environ=environ)]
 
 
 @pytest.fixture
@@ -129,6 +130,22 @@ def test_encrypted_key(site: Site) -> None:
     assert site.faults(named, PASS="right") == []
     (fault,) = site.faults(named, PASS="wrong")
     assert fault.startswith("tls.key: the passphrase does not open")
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"), [("tls.cert", "server"), ("ca[1].agent_cert", "agent"), ("ca[1].kra_agent_cert", "kra")]
+)
+def test_tls_certificates_that_no_peer_would_take(site: Site, setting: str, name: str) -> None:
+    text = CONFIG.replace(
+        'profile = "x"',
+        'profile = "x"\nkra_url = "https://kra.example"\nkra_agent_cert = "kra.pem"\nkra_agent_key = "kra-key.pem"',
+    )
+    site.ca.client("CN=kra").write(site.folder, "kra")
+    assert site.faults(text) == []
+    make = site.sub.server if name == "server" else site.ca.client
+    make(key=pki.rsa_key(1024)).write(site.folder, name)
+    (fault,) = site.faults(text)
+    assert fault.startswith(f"{setting}: no TLS connection can be made with this: ee key too small; use")
 
 
 @pytest.mark.parametrize(

@@ -263,6 +263,15 @@ def test_a_literal_secret_is_refused_and_not_printed(written: str) -> None:
     assert "hunter2secret" not in fault
 
 
+@pytest.mark.parametrize("written", ["271828", "271.828", '["271828"]', "{ value = 271828 }", "1828-02-07", "true"])
+def test_a_literal_secret_that_is_no_text_is_not_printed_either(written: str) -> None:
+    hsm = '[[ca]]\nid = "h"\ntype = "hsm"\ncert = "c"\nmodule = "m"\ntoken_label = "t"\nkey_label = "k"\npin = '
+    found = faults(TLS + f"key_passphrase = {written}\n" + FILE_CA + hsm + written + "\n" + USERS)
+    for key in ("tls.key_passphrase", "ca[1].pin"):
+        assert f'{key}: expected "file:/path", "env:NAME" or "credential:NAME"' in found
+    assert not any("828" in fault or "true" in fault for fault in found)
+
+
 def test_passwords_in_urls_are_not_printed() -> None:
     text = (
         TLS

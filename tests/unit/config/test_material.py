@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs7, pkcs12
 
 from kipuka.config import material
 from kipuka.config.material import MaterialError
@@ -53,13 +53,44 @@ def test_files_that_hold_something_else(tmp_path: Path, ca: pki.Issuer, kind: st
     with pytest.raises(MaterialError, match="holds no PEM"):
         read(file)
     file.write_bytes(ca.certificate.public_bytes(Encoding.DER))
-    with pytest.raises(MaterialError, match="looks like DER"):
+    with pytest.raises(
+        MaterialError,
+        match=r"it is DER, by the looks of it: convert it with openssl (x509|crl|pkey) -inform DER -in FILE",
+    ):
         read(file)
     for armour in ("CERTIFICATE", "X509 CRL", "PRIVATE KEY"):
         with file.open("a") as output:
             output.write(f"\n-----BEGIN {armour}-----\nMAA=\n-----END {armour}-----\n")
     with pytest.raises(MaterialError, match="damaged"):
         read(file)
+
+
+def test_other_forms_of_certificates_are_named_with_what_converts_them(tmp_path: Path, ca: pki.Issuer) -> None:
+    file = tmp_path / "ca.pem"
+
+    def said(data: bytes) -> str:
+        file.write_bytes(data)
+        with pytest.raises(MaterialError) as caught:
+            material.certificates(file)
+        return str(caught.value).removeprefix(f"{file} holds no PEM certificate; ")
+
+    pem = pki.pem(ca.certificate)
+    into = "-in FILE -out NEWFILE"
+    armoured, der = (pkcs7.serialize_certificates([ca.certificate], each) for each in (Encoding.PEM, Encoding.DER))
+    assert said(b"Bag\n" + armoured) == f"it is PKCS#7: convert it with openssl pkcs7 -print_certs {into}"
+    assert said(der) == f"it is PKCS#7 in DER: convert it with openssl pkcs7 -print_certs -inform DER {into}"
+    bag = pkcs12.serialize_key_and_certificates(b"x", ca.key, ca.certificate, None, NoEncryption())
+    assert said(bag) == f"it is PKCS#12: convert it with openssl pkcs12 {into}"
+    trusted = pem.replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE")
+    for data in (trusted, pem + trusted):  # beside another it would not be missed at once
+        assert f"TRUSTED CERTIFICATE: convert it with openssl x509 {into}" in said(data)
+    assert said(pki.key_pem(ca.key)) == "it holds PRIVATE KEY"
+
+
+def test_the_old_label_of_certificates(tmp_path: Path, ca: pki.Issuer) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(pki.pem(ca.certificate).replace(b" CERTIFICATE", b" X509 CERTIFICATE"))
+    assert material.certificates(file) == (ca.certificate,)
 
 
 @pytest.mark.parametrize(

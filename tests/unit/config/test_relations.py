@@ -137,6 +137,8 @@ def test_ways_to_authenticate(text: str) -> None:
         ('auth = ["basic", "basic"]', "auth: basic stands in this list twice"),
         ('subject_pattern = "CN=("', "subject_pattern: this is not a regular expression"),
         ('subject_pattern = "CN={users}"', "subject_pattern: unknown placeholder {users}"),
+        ('subject_pattern = "CN=(?P<{user}>x)"', "subject_pattern: this is not a regular expression"),
+        ('san_pattern = "DNS:a{99999999999}"', "san_pattern: this is not a regular expression: a number"),
         ("subject_pattern = 5", "subject_pattern: expected a regular expression"),
         ('allowed_key_types = ["rsa-1024"]', "allowed_key_types[0]: unknown key type 'rsa-1024'"),
         ('allowed_key_types = ["EC", "ec"]', "allowed_key_types: ec stands in this list twice"),

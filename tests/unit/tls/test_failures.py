@@ -11,7 +11,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from kipuka.tls import failures
-from kipuka.tls.server import ClientCertificates, RefusedCertificate, ServerConnections, ServerMaterial
+from kipuka.tls.contexts import ClientCertificates, ServerMaterial
+from kipuka.tls.server import RefusedCertificate, ServerConnections
 from tests.support import pki
 
 ROOT = pki.root("CN=Failures Root")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from kipuka.tls.server import RefusedCertificate, ServerConnections, ServerMaterial
+from kipuka.tls.contexts import ServerMaterial
+from kipuka.tls.server import RefusedCertificate, ServerConnections
 from tests.support import pki
 from tests.unit.tls.test_failures import ROOT, SERVER, handshake, show
 

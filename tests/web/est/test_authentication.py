@@ -8,7 +8,7 @@ import re
 import pytest
 from twisted.internet.defer import Deferred
 
-from kipuka.access.users import Users, hash_password, wrong_credentials
+from kipuka.access.users import LONGEST, Users, check_password, hash_password, wrong_credentials
 from kipuka.web.est.authentication import CONCURRENT, WAITING, Passwords, basic_credentials
 from tests.support import pki
 from tests.web.fakes import ALICE, World, basic, body
@@ -129,6 +129,19 @@ def test_auth_08_colons_and_utf_8(world: World, name: str, password: str) -> Non
     world.users.passwords = {name: password}
     assert world.client().post(f"{EST}/simpleenroll", CSR, authorization=basic(name, password)).status == 200
     assert world.users.checked == [(name, password)]
+
+
+@pytest.mark.parametrize("name", ["alice", "", "jürgen"])
+def test_the_longest_password_that_can_be_set_can_be_used(world: World, name: str) -> None:
+    password = "x" * (LONGEST - len(name.encode()) - 1)
+    check_password(name, password)
+    with pytest.raises(ValueError, match="longer than 767 bytes"):
+        check_password(name, password + "x")
+    world.users.passwords = {name: password, f"{name}x": password}
+    assert world.client().post(f"{EST}/simpleenroll", CSR, authorization=basic(name, password)).status == 200
+    checked = len(world.users.checked)
+    assert world.client().post(f"{EST}/simpleenroll", CSR, authorization=basic(f"{name}x", password)).status == 401
+    assert len(world.users.checked) == checked  # refused unseen
 
 
 @pytest.mark.parametrize(

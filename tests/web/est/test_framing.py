@@ -125,6 +125,44 @@ def test_enc_17_without_a_length_what_follows_is_no_request(world: World) -> Non
     assert not world.main.requests
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_enc_17_nor_with_another_method_that_has_a_body(world: World, method: str) -> None:
+    client = world.client()
+    client.send(message(method, PATH, None, **USUAL) + message("GET", f"{EST}/cacerts"))
+    assert [answer.status for answer in client.answers()] == [411]
+    assert client.closed
+
+
+@pytest.mark.parametrize("method", ["post", "Post", "get", "head", "FOO", "PRI"])
+def test_enc_17_a_method_that_is_not_known_ends_the_connection(world: World, method: str) -> None:
+    client = world.client()
+    client.send(message(method, f"{EST}/cacerts", None, **USUAL) + message("GET", f"{EST}/cacerts"))
+    (answer,) = client.answers()
+    assert answer.status == 501
+    assert "in capitals" in answer.text
+    assert client.closed
+
+
+@pytest.mark.parametrize("method", ["DELETE", "OPTIONS", "TRACE"])
+def test_a_method_without_a_body_is_refused_and_the_connection_stays(world: World, method: str) -> None:
+    client = world.client()
+    client.send(message(method, f"{EST}/cacerts") + message("GET", f"{EST}/cacerts"))
+    assert [answer.status for answer in client.answers()] == [405, 200]
+
+
+def test_a_refused_head_request_has_no_body(world: World) -> None:
+    client = world.client()
+    client.send(message("HEAD", f"{EST}/cacerts", None, host=None))
+    (answer,) = client.answers("HEAD")
+    assert (answer.status, answer.body) == (400, b"")
+    assert int(answer.field("Content-Length") or "0") > 0
+    client = world.client()
+    client.send(message("HEAD", f"{EST}/cacerts") + b"x" * 20_000)  # the next one's line is nobody's yet
+    served, refused = client.answers("HEAD")
+    assert (served.status, refused.status) == (200, 400)
+    assert refused.body
+
+
 def test_enc_17_http_1_0_without_a_length(world: World) -> None:
     client = world.client()
     client.send(message("POST", PATH, None, "HTTP/1.0", **USUAL) + CSR)

@@ -193,7 +193,8 @@ class Door:
     """A limit and the connections through it."""
 
     def __init__(self, overall: int, per_address: int) -> None:
-        self.limit = ConnectionLimit(Counter(), overall, per_address)
+        self.told: list[tuple[str, str]] = []
+        self.limit = ConnectionLimit(Counter(), overall, per_address, lambda *facts: self.told.append(facts))
 
     def knock(self, host: str) -> Protocol | None:
         address = IPv4Address("TCP", host, 1)
@@ -215,6 +216,7 @@ def test_connections_are_limited_per_address() -> None:
     door = Door(100, 2)
     first, second = door.knock("192.0.2.1"), door.knock("192.0.2.1")
     assert door.knock("192.0.2.1") is None
+    assert door.told == [("192.0.2.1", "max_connections_per_address")]
     assert door.knock("192.0.2.2") is not None
     leave(first)
     third = door.knock("192.0.2.1")
@@ -233,6 +235,7 @@ def test_connections_are_limited_overall() -> None:
     assert door.knock("192.0.2.99") is not None
     assert door.knock("192.0.2.98") is None
     assert (door.limit.connections, door.limit.refused) == (3, 2)
+    assert door.told == [("192.0.2.99", "max_connections"), ("192.0.2.98", "max_connections")]
 
 
 def test_addresses_are_forgotten() -> None:

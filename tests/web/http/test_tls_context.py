@@ -5,7 +5,7 @@ from __future__ import annotations
 from OpenSSL import SSL
 from twisted.internet.interfaces import IProtocolFactory, IProtocolNegotiationFactory
 
-from kipuka.tls.server import ServerMaterial, server_context
+from kipuka.tls.contexts import ServerMaterial, server_context
 from tests.support import pki
 from tests.web.fakes import World
 

@@ -17,6 +17,7 @@ from kipuka.config.inspect import inspect
 from kipuka.config.load import build, load
 from kipuka.config.model import Config, DogtagCa, FileCa
 from kipuka.config.secret import Secret
+from kipuka.tls import trial
 
 SUBJECT = "configuration"
 
@@ -46,7 +47,7 @@ def read(path: Path) -> tuple[Config | None, list[Finding]]:
 
 def behind(config: Config, now: datetime, ask: Callable[[str], str] | None) -> Iterator[Finding]:
     """Look at everything the configuration names (what ``kipuka check`` does), and at who may read it."""
-    faults = inspect(config, now, ask=ask)
+    faults = inspect(config, now, trial, ask=ask)
     for each in faults:
         yield fault(SUBJECT, str(each), _FILE_REMEDY)
     if not faults:

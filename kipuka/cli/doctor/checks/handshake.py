@@ -31,7 +31,7 @@ from kipuka.authority.dogtag.wire import printable
 from kipuka.cli.doctor.checks.tls import names, validity
 from kipuka.cli.doctor.findings import Finding, fault, ok
 from kipuka.config.certificates import name_of
-from kipuka.tls.client import client_context
+from kipuka.tls.contexts import client_context
 
 _DNS, _TCP, _TLS = "dns", "tcp", "tls"
 
