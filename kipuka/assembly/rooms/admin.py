@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
-from cryptography import x509
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import IResource
@@ -14,7 +13,8 @@ from twisted.web.resource import IResource
 from kipuka.access.token_file import TokenFile
 from kipuka.assembly.audit import Reactor
 from kipuka.assembly.listener import crls
-from kipuka.config import material, model
+from kipuka.config import model
+from kipuka.config.administrators import anchors, own_makers
 from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.enrollment.ledger.records import Records
 from kipuka.errors import Kind, RequestError
@@ -24,7 +24,7 @@ from kipuka.store.errors import StoreUnavailable
 from kipuka.tls.server import ClientCertificates, ServerMaterial
 from kipuka.web.admin.api import AdminApi
 from kipuka.web.admin.backend import AuditFilters, AuditPages, Revocation
-from kipuka.web.admin.door import Door
+from kipuka.web.admin.door import CertificateRule, Door
 from kipuka.web.admin.routing import Gate
 from kipuka.web.http.nothing import Nothing
 
@@ -43,13 +43,18 @@ def gate(config: model.Config, reactor: Reactor, audit: Audit) -> Gate:
     """
     path = config.admin.tokens
     tokens = None if path is None else TokenFile(path, lambda text: _log.warn("{text}", text=text))
-    anchors = trust_anchors(config)
-    own = [ca.id for ca in config.ca if isinstance(ca, model.FileCa) and material.certificates(ca.cert)[0] in anchors]
-    for ca_id in own:
+    for ca_id in own_makers(config):  # those without admin.subjects were refused
         _log.warn(
-            'admin.trust_anchors has the CA "{ca}": whoever gets a certificate of it here is an administrator', ca=ca_id
+            'whoever gets a certificate of the CA "{ca}" whose subject fits admin.subjects is an administrator: let no '
+            "label give such a subject away",
+            ca=ca_id,
         )
-    door = Door(tokens, anchors, lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work), reactor)
+    door = Door(
+        tokens,
+        CertificateRule(anchors(config.admin), config.admin.subjects),
+        lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work),
+        reactor,
+    )
     return Gate(door, config.est.retry_after, audit)
 
 
@@ -67,14 +72,6 @@ def room(
     return AdminApi(gate, records, Described(config, health), audit, revocation).resource()
 
 
-def trust_anchors(config: model.Config) -> tuple[x509.Certificate, ...]:
-    """The CAs whose certificates make administrators.
-
-    :raises MaterialError: one cannot be read.
-    """
-    return tuple(anchor for path in config.admin.trust_anchors for anchor in material.certificates(path))
-
-
 def own_material(config: model.Config, est: ServerMaterial) -> ServerMaterial:
     """What the TLS of a listener of its own is made of: the EST listener's certificate, the administrators' CAs.
 
@@ -82,12 +79,12 @@ def own_material(config: model.Config, est: ServerMaterial) -> ServerMaterial:
 
     :raises MaterialError: a file cannot be read.
     """
-    anchors = trust_anchors(config)
-    names = {anchor.subject for anchor in anchors}
+    above = anchors(config.admin)
+    names = {anchor.subject for anchor in above}
     return replace(
         est,
-        clients=ClientCertificates.OPTIONAL if anchors else ClientCertificates.NONE,
-        trust_anchors=anchors,
+        clients=ClientCertificates.OPTIONAL if above else ClientCertificates.NONE,
+        trust_anchors=above,
         crls=tuple(crl for crl in crls(config.tls) if crl.issuer in names),
     )
 

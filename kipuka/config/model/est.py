@@ -19,14 +19,12 @@ from kipuka.config.model.fields import (
     Size,
     Text,
     found,
+    name_pattern,
     text_of,
 )
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
 from kipuka.est.labels import check_label_name
-
-PLACEHOLDERS = ("{user}", "{cn}")
-"""What subject_pattern and san_pattern may hold besides a regular expression."""
 
 Auth = Literal["certificate", "basic", "certificate+basic"]
 DEFAULT_AUTH: tuple[Auth, ...] = ("certificate", "basic")
@@ -36,19 +34,6 @@ def _label_name(value: object) -> str:
     name = text_of(value, "the label's name")
     check_label_name(name)
     return name
-
-
-def _name_pattern(value: object) -> str:
-    pattern = trial = text_of(value, "a regular expression")
-    for placeholder in PLACEHOLDERS:
-        trial = trial.replace(placeholder, "x")
-    if unknown := re.search(r"\{[A-Za-z_]+\}", trial):
-        raise ValueError(f"unknown placeholder {unknown[0]}; there are {' and '.join(PLACEHOLDERS)}")
-    try:
-        re.compile(trial)
-    except re.error as error:
-        raise ValueError(f"this is not a regular expression: {error.msg}") from None
-    return pattern
 
 
 def _key_type(value: object) -> str:
@@ -67,7 +52,7 @@ def _csr_attribute(value: object) -> str:
     return text
 
 
-NamePattern = Annotated[str, PlainValidator(_name_pattern)]
+NamePattern = Annotated[str, PlainValidator(name_pattern("{user}", "{cn}"))]
 """A regular expression for a whole name, with placeholders."""
 
 

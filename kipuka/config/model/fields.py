@@ -221,6 +221,31 @@ ProfileName = Annotated[
 Text = Annotated[str, PlainValidator(_matching(r"[^\x00-\x1f\x7f]{1,1000}", "text in one line"))]
 
 
+def name_pattern(*placeholders: str) -> Callable[[object], str]:
+    """Make what checks a regular expression for a whole name.
+
+    :param placeholders: what it may hold besides.
+    """
+
+    def check(value: object) -> str:
+        pattern = trial = text_of(value, "a regular expression")
+        for placeholder in placeholders:
+            trial = trial.replace(placeholder, "x")
+        if unknown := re.search(r"\{[A-Za-z_]+\}", trial):
+            raise ValueError(f"unknown placeholder {unknown[0]}; there are {' and '.join(placeholders) or 'none here'}")
+        try:
+            re.compile(trial)
+        except re.error as error:
+            raise ValueError(f"this is not a regular expression: {error.msg}") from None
+        return pattern
+
+    return check
+
+
+SubjectPattern = Annotated[str, PlainValidator(name_pattern())]
+"""A regular expression for a whole subject."""
+
+
 def _as_tuple(value: object) -> object:
     """TOML has lists; frozen models hold tuples."""
     return tuple(value) if isinstance(value, list) else value

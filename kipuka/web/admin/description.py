@@ -52,7 +52,7 @@ def describe(routes: Iterable[Route], words: Mapping[str, Sequence[str]] = _NOTH
                 "token": {"type": "http", "scheme": "bearer", "description": "A token of kipuka token add."},
                 "certificate": {
                     "type": "mutualTLS",
-                    "description": "A client certificate of a CA in admin.trust_anchors.",
+                    "description": "A client certificate that admin.trust_anchors and admin.subjects let in.",
                 },
             },
         },
