@@ -63,6 +63,8 @@ class AuditEvent(Enum):
     CA_STATE = "ca state"
     """A CA was taken out of use or into use again."""
 
+    FILE_CHANGED = "audit file changed"
+    """Somebody else removed or exchanged records in the file while the daemon had it; the reason says what it found."""
     RECORDS_LOST = "audit records lost"
     """So many records could not be written to this place; ``count`` says how many."""
 

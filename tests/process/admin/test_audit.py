@@ -131,6 +131,20 @@ def test_what_cannot_be_recorded_is_not_issued(site: Site, fault: str) -> None:
     site.logged(r"the audit is written to .*audit\.json again")
 
 
+def test_a_file_that_is_emptied_while_it_runs(site: Site) -> None:
+    file = audit_file(site)
+    assert site.device().ask(AUTO).status == 200
+    wait_for(file, "enrollment written out")
+    last = records(file)[-1]
+    file.write_text("")
+    assert site.device().ask(AUTO).status == 200
+    wait_for(file, "audit file changed")
+    site.logged(r"kipuka\.audit#critical\] the audit was changed by somebody else: .*audit\.json was emptied")
+    wait_for(file, "enrollment written out")
+    assert "records 1 to " in verify(file)
+    assert verify(file, "--after", f"{last['seq']}:{last['hash']}") == ""
+
+
 def test_a_refusal_does_not_wait_for_the_audit(site: Site) -> None:
     file = audit_file(site)
     wait_for(file, "started")
