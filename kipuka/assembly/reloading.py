@@ -88,6 +88,7 @@ class Reload:
             for front, face in zip(self._fronts, new.faces, strict=True):
                 front.show(face, new.lists, config.server)
             self._applied(left)
+            self._base.rolls.see(new.rolls)
             # Not waited for: what polls a CA that hangs takes its time to end, and the next reload need not.
             changed = Deferred.fromCoroutine(self._desk.change(new.shift))
             changed.addErrback(lambda failure: _log.failure("the shift could not be changed", failure=failure))

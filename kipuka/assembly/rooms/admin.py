@@ -13,8 +13,10 @@ from twisted.web.resource import IResource
 from kipuka.access.token_file import TokenFile
 from kipuka.assembly.audit import Reactor
 from kipuka.assembly.listener import crls
+from kipuka.assembly.rolls import Roll
 from kipuka.config import model
 from kipuka.config.administrators import anchors, own_makers
+from kipuka.config.material import MaterialError
 from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.enrollment.ledger.records import Records
 from kipuka.errors import Kind, RequestError
@@ -36,13 +38,35 @@ Health = Callable[[], Mapping[str, Mapping[str, object]]]
 _OFF = "The admin API is off: the server's configuration names neither admin.tokens nor admin.trust_anchors."
 
 
-def gate(config: model.Config, reactor: Reactor, audit: Audit) -> Gate:
+def token_file(config: model.Config, reactor: Reactor, changed: Callable[[Roll], None]) -> TokenFile | None:
+    """Follow the file of tokens, if there is one.
+
+    :param changed: told who has a token when that is found to have changed.
+    """
+    path = config.admin.tokens
+    if path is None:
+        return None
+    return TokenFile(
+        path, lambda text: _log.warn("{text}", text=text), lambda roll: reactor.callFromThread(changed, roll)
+    )
+
+
+def token_roll(tokens: TokenFile | None) -> Roll:
+    """Say who has a token now.
+
+    :raises MaterialError: the file cannot be used.
+    """
+    try:
+        return {} if tokens is None else tokens.roll()
+    except RequestError as error:
+        raise MaterialError(error.cause) from None
+
+
+def gate(config: model.Config, reactor: Reactor, audit: Audit, tokens: TokenFile | None) -> Gate:
     """Build what lets administrators through, also to the health and the metrics where these take a token.
 
     :raises MaterialError: a trust anchor cannot be read.
     """
-    path = config.admin.tokens
-    tokens = None if path is None else TokenFile(path, lambda text: _log.warn("{text}", text=text))
     for ca_id in own_makers(config):  # those without admin.subjects were refused
         _log.warn(
             'whoever gets a certificate of the CA "{ca}" whose subject fits admin.subjects is an administrator: let no '

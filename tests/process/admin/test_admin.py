@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import ssl
 import subprocess
@@ -179,6 +180,19 @@ def test_tokens_change_while_it_runs(own: AdminSite, capsys: pytest.CaptureFixtu
         cli.main(["token", "remove", file, "read"])
         assert own.curl("/admin/ca", *bearer(token), port=own.port)[0] == 401
         assert own.curl("/admin/ca", *bearer(later), port=own.port)[0] == 200
+        (own.folder / "users").write_text("")
+        daemon.reload()
+    records = [json.loads(each) for each in re.findall(r"\[kipuka\.audit#info\] (\{.*)", daemon.log_text())]
+    assert records[0]["event"] == "started"
+    assert [
+        (each["operation"], each["outcome"], each["reason"]) for each in records if each["event"] == "configured"
+    ] == [
+        ("users", "in force", '"alice"'),
+        ("tokens", "in force", "read (read)"),
+        ("tokens", "added", "read-revoke (read,revoke)"),
+        ("tokens", "removed", "read (read)"),
+        ("users", "removed", '"alice"'),
+    ]
     check_log(daemon)
 
 
