@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import ssl
@@ -193,6 +194,44 @@ def test_tokens_change_while_it_runs(own: AdminSite, capsys: pytest.CaptureFixtu
         ("tokens", "removed", "read (read)"),
         ("users", "removed", '"alice"'),
     ]
+    check_log(daemon)
+
+
+PAGE = """\
+curl -X POST https://kipuka.example.com/admin/revoke \\
+-H "Authorization: Bearer <admin-token>" \\
+-H "Content-Type: application/json" \\
+-d '{
+"serial": "0x1A2B3C4D",
+"reason": "keyCompromise"
+}'
+"""
+"""The command of the user's page, to the letter."""
+
+
+def test_the_command_of_the_page(own: AdminSite, capsys: pytest.CaptureFixture[str]) -> None:
+    token = own.token(capsys, "revoke")
+    own.write(admin={"tokens": "tokens"})
+    reading = own.token(capsys, "read")
+    with Daemon(own.config) as daemon:
+        own.enroll()
+        serial = own.curl("/admin/certs", *bearer(reading), port=own.port)[1]["items"][0]["serial"]
+        command = PAGE
+        for printed, actual in {
+            "kipuka.example.com": f"localhost:{own.port}",
+            "<admin-token>": token,
+            "0x1A2B3C4D": f"0x{serial[2:].upper()}",
+        }.items():
+            assert command.count(printed) == 1
+            command = command.replace(printed, actual)
+        for outcome in ("revoked", "already revoked"):
+            trusting = {**os.environ, "CURL_CA_BUNDLE": str(own.folder / "tls-root.pem")}
+            done = subprocess.run(
+                ["/bin/sh", "-c", command], env=trusting, capture_output=True, text=True, timeout=30, check=True
+            )
+            told = json.loads(done.stdout)
+            assert (told["serial"], told["ca_id"], told["outcome"]) == (serial, "main", outcome)
+            assert told["reason"] == "keyCompromise"
     check_log(daemon)
 
 
