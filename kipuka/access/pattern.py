@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -26,14 +26,15 @@ class Pattern:
     ``{user}`` and ``{cn}`` stand for the HTTP user's name and for the common name of the client certificate, literally;
     a caller without one matches nothing there.
 
+    :param placeholders: those that it may hold.
     :raises ValueError: it is no regular expression, or would be none for some callers; the text is for the operator.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, placeholders: Collection[str] = PLACEHOLDERS) -> None:
         self._text = text
-        trial = _PLACEHOLDER.sub("x", text)
-        if unknown := re.search(r"\{[A-Za-z_]+\}", trial):
-            raise ValueError(f"unknown placeholder {unknown[0]}; there are {' and '.join(PLACEHOLDERS)}")
+        for found in re.findall(r"\{[A-Za-z_]+\}", text):
+            if found not in placeholders:
+                raise ValueError(f"unknown placeholder {found}; there are {' and '.join(placeholders) or 'none here'}")
         try:
             self._try()
         except RecursionError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
@@ -26,14 +26,19 @@ class TokenFile:
     """Verifies tokens. Methods block for the reading of a small file; they may be called from any thread.
 
     :param warn: told, once each, what is wrong with writing down last uses.
+    :param changed: told who has a token, by :attr:`Tokens.roll`, before the first use of a file that has changed.
     """
 
-    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, warn: Callable[[str], None], changed: Callable[[Mapping[str, str]], None] = lambda _: None
+    ) -> None:
         self._path = path
         self._warn = warn
+        self._changed = changed
         self._lock = Lock()
         self._state: tuple[int, ...] = ()
         self._tokens = Tokens(())
+        self._told: Tokens | None = None
         self._written: dict[str, datetime] = {}
         self._warned = False
 
@@ -44,12 +49,25 @@ class TokenFile:
             token may have been removed from it.
         """
         with self._lock:
-            token = self._current().verify(presented)
+            tokens = self._current()
+            if self._told is not tokens:
+                self._told = tokens
+                self._changed(tokens.roll)
+            token = tokens.verify(presented)
             last = self._written.get(token.name)
             if last is None or now - last >= PRECISION:
                 self._written[token.name] = now
                 self._note(token, now)
         return token
+
+    def roll(self) -> Mapping[str, str]:
+        """Who has a token now: :attr:`Tokens.roll`.
+
+        :raises RequestError: INTERNAL.
+        """
+        with self._lock:
+            self._told = self._current()
+            return self._told.roll
 
     def _current(self) -> Tokens:
         try:

@@ -92,6 +92,11 @@ class Tokens:
             raise TokensFileError(faults)
         return cls(tokens.values())
 
+    @property
+    def roll(self) -> dict[str, str]:
+        """Each token's name and scopes, as a person is shown them, and its hash."""
+        return {f"{token.name} ({names_of(token.scopes)})": token.hashed for token in self._tokens}
+
     def get(self, name: str) -> Token | None:
         """The token of this name."""
         return next((token for token in self._tokens if token.name == name), None)

@@ -92,6 +92,11 @@ class Users:
         """The users' names, in the file's order."""
         return tuple(self._hashes)
 
+    @property
+    def roll(self) -> dict[str, str]:
+        """Each user's name, as a person is shown it, and the hash."""
+        return {f'"{name}"': hashed for name, hashed in self._hashes.items()}
+
     def verify(self, name: str, password: str) -> None:
         """Let the user in. Blocks for some tens of milliseconds: call it in a thread.
 

@@ -54,6 +54,7 @@ def assemble(
     reload = Reload(read, first, base, fronts, desk, passphrases, environ)
     base.metrics.sources = _sources(base, fronts, reload)
     listeners = [front.listener for front in fronts]
+    reactor.callWhenRunning(base.rolls.see, first.rolls)  # the audit has been told by then that this is a start
     daemon = service.EstService(reactor, listeners, desk, config.server.shutdown_timeout, reload)
     return daemon
 

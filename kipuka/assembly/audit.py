@@ -11,7 +11,8 @@ from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorT
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from kipuka.authority.pool import Transition
+from kipuka.authority.pool import Status, Transition
+from kipuka.authority.pool.breaker import Circuit
 from kipuka.config import model
 from kipuka.observe.audit.file import AuditFile
 from kipuka.observe.audit.record import Audit, AuditEvent, Record
@@ -52,15 +53,17 @@ def trail(
 
 
 def audit_health(audit: Audit) -> Callable[[Transition], None]:
-    """Make what records that a CA went away or came back."""
+    """Make what records that a CA went away or came back; or, after the first call, that it is there or is not well."""
 
     def note(transition: Transition) -> None:
         trouble = transition.trouble
+        # The first call ever closes the circuit, also when it fails: "closed" would read as "all is well".
+        is_degraded = transition.after is Circuit.CLOSED and trouble is not None
         audit(
             Record(
                 event=AuditEvent.CA_STATE,
                 ca=transition.ca_id,
-                outcome=transition.after.value,
+                outcome=Status.DEGRADED.value if is_degraded else transition.after.value,
                 kind=None if trouble is None else trouble.kind.value,
                 reason=None if trouble is None else trouble.text,
             )

@@ -17,6 +17,7 @@ from kipuka import service
 from kipuka.assembly import monitoring
 from kipuka.assembly.audit import Reactor as OfficeReactor
 from kipuka.assembly.audit import trail
+from kipuka.assembly.rolls import Rolls
 from kipuka.config import model
 from kipuka.config.material import MaterialError
 from kipuka.enrollment.ledger.ledger import Ledger
@@ -46,6 +47,7 @@ class Foundation:
     trail: Trail
     metrics: Metrics
     counts: monitoring.LedgerCounts
+    rolls: Rolls
 
     @classmethod
     def lay(cls, config: model.Config, reactor: Reactor) -> Foundation:
@@ -58,7 +60,7 @@ class Foundation:
         metrics = Metrics(monitoring.names(config), reactor.seconds)
         ledger, audit = _open_ledger(config, reactor, metrics)
         counts = monitoring.LedgerCounts(lambda: ledger.run(lambda: ledger.store.counts()), reactor)
-        return cls(reactor, ledger, audit, metrics, counts)
+        return cls(reactor, ledger, audit, metrics, counts, Rolls(audit.note))
 
     def change(self, config: model.Config, names: Names) -> None:
         """Take from a configuration what of this can change."""

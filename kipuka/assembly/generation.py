@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.threads import deferToThreadPool
@@ -18,6 +18,7 @@ from kipuka.assembly.enrollment import Office
 from kipuka.assembly.foundation import Ask, Foundation
 from kipuka.assembly.labels import labels
 from kipuka.assembly.listener import Face, server_material
+from kipuka.assembly.rolls import Roll
 from kipuka.assembly.rooms import admin, health
 from kipuka.config import model
 from kipuka.enrollment.desk import Shift
@@ -35,6 +36,7 @@ class Generation:
     """What serves one configuration.
 
     :param faces: what each listener shows: EST's, and the administrators' where they have one of their own.
+    :param rolls: who has credentials, by what these are.
     """
 
     config: model.Config
@@ -43,6 +45,7 @@ class Generation:
     pools: Pools
     lists: Lists
     names: Names
+    rolls: Mapping[str, Roll]
 
 
 def generation(
@@ -72,7 +75,8 @@ def generation(
     )
     gate = Gate(labels(config, office.registration, users), passwords, config.est.retry_after, audit, metrics.began)
     est = EstOperations(gate, config.est.retry_after).resource()
-    administrators = admin.gate(config, reactor, audit)
+    tokens = admin.token_file(config, reactor, lambda roll: base.rolls.see({"tokens": roll}))
+    administrators = admin.gate(config, reactor, audit, tokens)
     readers = health.readers(config, administrators)
     revocation = ForAdministrators(office.revocation)
     # What is not EST is where the admin API is, but for the CRLs: they are for whoever meets a certificate.
@@ -89,4 +93,5 @@ def generation(
     if not config.admin_shares_port:
         nothing = Nothing("There is nothing here: EST is at another port, and the admin API below /admin.")
         faces.append(Face(Tree(nothing, rooms), admin.own_material(config, tls)))
-    return Generation(config, faces, office.shift, grouped, lists, monitoring.names(config))
+    rolls = {"users": {} if users is None else users.roll, "tokens": admin.token_roll(tokens)}
+    return Generation(config, faces, office.shift, grouped, lists, monitoring.names(config), rolls)

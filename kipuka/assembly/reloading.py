@@ -91,6 +91,7 @@ class Reload:
             for front, face in zip(self._fronts, new.faces, strict=True):
                 front.show(face, new.lists, server)
             self._applied(left)
+            self._base.rolls.see(new.rolls)
             # Not waited for: what polls a CA that hangs takes its time to end, and the next reload need not.
             changed = Deferred.fromCoroutine(self._desk.change(new.shift))
             changed.addErrback(lambda failure: _log.failure("the shift could not be changed", failure=failure))
@@ -123,12 +124,24 @@ class Reload:
 
 
 def without_restart(current: model.Config, wanted: model.Config) -> tuple[model.Config, list[str]]:
-    """What can be had of a configuration without a restart, and the settings that cannot."""
+    """What can be had of a configuration without a restart, and the settings that cannot.
+
+    Where the admin API is to be at another address all of it stays as it is: new administrators would find it at the
+    old address, which may be the EST port for everybody.
+    """
     left: list[str] = []
     changes: dict[str, Any] = {}
-    for name, settings in AT_START.items():
+    at_start = dict(AT_START)
+    if _admin_place(current) != _admin_place(wanted):
+        at_start["admin"] = tuple(model.Admin.model_fields)
+    for name, settings in at_start.items():
         old, new = getattr(current, name), getattr(wanted, name)
         stays = {setting: getattr(old, setting) for setting in settings}
         left += [f"{name}.{setting}" for setting, value in stays.items() if getattr(new, setting) != value]
         changes[name] = new.model_copy(update=stays)
     return wanted.model_copy(update=changes), left
+
+
+def _admin_place(config: model.Config) -> tuple[bool, set[model.ListenAddress]]:
+    """Whether the admin API is on the EST port, and where that is."""
+    return config.admin_shares_port, set(config.admin.listen or config.server.listen)

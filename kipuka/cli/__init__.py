@@ -7,6 +7,8 @@ parsed arguments, returns the exit code, and raises :class:`CommandError` for wh
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -29,9 +31,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     :param argv: the words after ``kipuka``; those of the process if None.
-    :returns: the exit code: 0 done, 1 not done. A wrong command line exits with 2, as argparse does.
+    :returns: the exit code: 0 done, 1 not done; 128 and a signal's number where a shell's own tools end by the signal.
+        A wrong command line exits with 2, as argparse does.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _done(words)
+        finally:
+            sys.stdout.flush()  # what cannot be written is found out here, and not when the interpreter ends
+    except BrokenPipeError:  # nobody reads on, as with "| head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or what is left would be tried again
+        return 128 + signal.SIGPIPE
+
+
+def _done(words: Sequence[str]) -> int:
     arguments = _parser(words).parse_args(words)
     try:
         code: int = arguments.run(arguments)
@@ -39,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kipuka: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):  # Ctrl-C, or Ctrl-D at a question
-        return 130
+        return 128 + signal.SIGINT
     return code
 
 

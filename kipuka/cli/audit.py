@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gzip
+import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from kipuka.cli import CommandError
 from kipuka.config.load import ConfigFaults, load
-from kipuka.observe.audit.chain import Broken, Walk, read
+from kipuka.observe.audit.chain import BEGINNING, Broken, Link, Walk, read
 from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 1 << 16
 """Bytes of a line; no record is so long."""
+_LINK = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})", re.ASCII)
 
 
 def register(subparsers: Subparsers) -> None:
@@ -40,15 +43,22 @@ def register(subparsers: Subparsers) -> None:
     what = verifying.add_mutually_exclusive_group(required=True)
     what.add_argument("files", metavar="FILE", type=Path, nargs="*", default=[], help="a file of [audit] file")
     what.add_argument("--config", metavar="FILE", type=Path, help="verify the database of this configuration")
+    verifying.add_argument(
+        "--after", metavar="SEQ:HASH", type=_link, help="the record before the first one, as noted when it was the last"
+    )
+    verifying.add_argument(
+        "--last", metavar="SEQ:HASH", type=_link, help="a record that has to be there, as noted when it was the last"
+    )
     verifying.set_defaults(run=verify)
 
 
 def verify(arguments: argparse.Namespace) -> int:
     """Print the faults on standard error, and where the chain begins and ends on standard output."""
-    walk = Walk()
+    # The database forgets its oldest records; who removes those of a file has the link that proves where it went on.
+    walk = Walk(arguments.after or (None if arguments.config else BEGINNING), arguments.last)
     found = _database(arguments.config, walk) if arguments.config else _files(arguments.files, walk)
     is_good = True
-    for fault in found:
+    for fault in chain(found, walk.end()):
         is_good = False
         print(fault, file=sys.stderr)
     for line in _summary(walk):
@@ -56,6 +66,13 @@ def verify(arguments: argparse.Namespace) -> int:
     if is_good:
         print("good")
     return 0 if is_good else 1
+
+
+def _link(text: str) -> Link:
+    match = _LINK.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError("expected a number, a colon and 64 hexadecimal digits, as verify prints them")
+    return Link(int(match[1]), match[2])
 
 
 def _files(files: Iterable[Path], walk: Walk) -> Iterator[str]:
@@ -100,11 +117,10 @@ def _database(config: Path, walk: Walk) -> Iterator[str]:
 
 
 def _summary(walk: Walk) -> Iterator[str]:
-    if walk.first is None or walk.last is None:
-        yield "there are no records"
+    first, last = walk.first, walk.last
+    if first is None or last is None:
         return
-    first = walk.first
-    yield f"{walk.count} records, {first.seq} to {walk.last.seq}"
+    yield f"{walk.count} records, {first.seq} to {last.seq}"
     if first.seq > 1:
-        yield f"the record before them has the hash {first.previous}"
-    yield f"the last of them has the hash {walk.last.hash}"
+        yield f"the one before them was {first.seq - 1}:{first.previous}"
+    yield f"the last of them is {last.seq}:{last.hash}"

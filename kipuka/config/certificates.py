@@ -50,6 +50,11 @@ def check_chain(chain: Sequence[x509.Certificate], now: datetime, *, to_root: bo
         yield f"the chain does not reach a root: add the certificate of {name_of(last.issuer)}"
 
 
+def leads_to(path: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]) -> bool:
+    """Tell whether a way from a CA to its root leads through one of the anchors, or through one with the same key."""
+    return any(each == anchor or _issued_by(each, anchor) for each in path for anchor in anchors)
+
+
 def check_key(certificate: x509.Certificate, key: CertificateIssuerPrivateKeyTypes) -> Iterator[str]:
     """Check that the private key is the certificate's."""
     try:

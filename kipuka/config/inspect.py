@@ -19,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from kipuka.access.tokens import Tokens, TokensFileError
 from kipuka.access.users import Users, UsersFileError
 from kipuka.config import material
+from kipuka.config.administrators import own_makers
 from kipuka.config.certificates import (
     check_ca,
     check_chain,
@@ -195,6 +196,14 @@ class _Inspection:
                         "(admin.listen)"
                     )
                     self.faults.append(Fault(key, text))
+
+        if config.admin.subjects is None:
+            for ca_id in own_makers(config):
+                text = (
+                    f'whoever enrolls with the CA "{ca_id}" would be an administrator; name the subjects of the '
+                    "administrators in admin.subjects, or take a CA that issues to administrators only"
+                )
+                self.faults.append(Fault(key, text))
 
     def _anchors(self, paths: Sequence[Path]) -> set[x509.Certificate]:
         """Those that can be read; that others cannot is said elsewhere."""

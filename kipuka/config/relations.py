@@ -205,8 +205,11 @@ def _kra_agent(data: Table) -> Iterator[Fault]:
 
 
 def _administration(data: Table) -> Iterator[Fault]:
-    """Health that nobody could ever ask for."""
+    """Health that nobody could ever ask for, and subjects of certificates that nobody looks at."""
     admin = _table(data, "admin")
-    if admin.get("health") == "token" and "tokens" not in admin and admin.get("trust_anchors") in (None, []):
+    has_anchors = admin.get("trust_anchors") not in (None, [])
+    if "subjects" in admin and not has_anchors:
+        yield Fault("admin.subjects", "has no effect without admin.trust_anchors; name the administrators' CAs there")
+    if admin.get("health") == "token" and "tokens" not in admin and not has_anchors:
         text = '"token" needs somebody to have one: set admin.tokens, admin.trust_anchors, or both'
         yield Fault("admin.health", text)

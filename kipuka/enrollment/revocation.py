@@ -61,8 +61,8 @@ class Revocation:
             ledger, else the only one that knows it.
         :param by: who wants it, for the log; the audit is the business of whoever asks.
         :return: fails with RequestError: NOT_FOUND: nobody has issued it, or there is no such CA; CONFLICT: several
-            have, or it cannot be released. With AuthorityError: the CA that the text names has not confirmed it, or one
-            that may have issued it cannot be asked.
+            have, or one that is not configured any more, or it cannot be released. With AuthorityError: the CA that the
+            text names has not confirmed it, or one that may have issued it cannot be asked.
         """
         answer: Deferred[RevocationResult] = Deferred(canceller=lambda _: None)
 
@@ -125,8 +125,16 @@ class Revocation:
                 "The server cannot look up at the moment which CA issued the certificate: name it with ca_id.",
                 str(trouble),
             ) from trouble
-        ids = [row.application.ca_id for row in rows]
+        ids = {row.application.ca_id for row in rows}
         by_name = {self._names[each]: each for each in ids if each in self._names}
+        if gone := sorted(ids - self._names.keys()):
+            # One that is asked in their place may have used the same number for another certificate.
+            raise RequestError(
+                Kind.CONFLICT,
+                f"By the ledger a CA that is not configured any more has issued a certificate with this serial number "
+                f"({', '.join([*sorted(by_name), *gone])}; not configured: {', '.join(gone)}): name the CA that is "
+                "meant with ca_id, or revoke the certificate at the CA itself.",
+            )
         found = sorted(by_name) or await self._owners(serial)
         if not found:
             raise _nobody(serial)

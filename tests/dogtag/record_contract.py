@@ -49,6 +49,7 @@ class Noting(Client):
 
     def __init__(self, real: Client, credential: str, test: Recording) -> None:
         self._real = real
+        self.timeout = real.timeout
         self._credential = credential
         self._test = test
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
-from cryptography import x509
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import IResource
@@ -14,7 +13,10 @@ from twisted.web.resource import IResource
 from kipuka.access.token_file import TokenFile
 from kipuka.assembly.audit import Reactor
 from kipuka.assembly.listener import crls
-from kipuka.config import material, model
+from kipuka.assembly.rolls import Roll
+from kipuka.config import model
+from kipuka.config.administrators import anchors, own_makers
+from kipuka.config.material import MaterialError
 from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.enrollment.ledger.records import Records
 from kipuka.errors import Kind, RequestError
@@ -24,7 +26,7 @@ from kipuka.store.errors import StoreUnavailable
 from kipuka.tls.contexts import ClientCertificates, ServerMaterial
 from kipuka.web.admin.api import AdminApi
 from kipuka.web.admin.backend import AuditFilters, AuditPages, Revocation
-from kipuka.web.admin.door import Door
+from kipuka.web.admin.door import CertificateRule, Door
 from kipuka.web.admin.routing import Gate
 from kipuka.web.http.nothing import Nothing
 
@@ -36,20 +38,47 @@ Health = Callable[[], Mapping[str, Mapping[str, object]]]
 _OFF = "The admin API is off: the server's configuration names neither admin.tokens nor admin.trust_anchors."
 
 
-def gate(config: model.Config, reactor: Reactor, audit: Audit) -> Gate:
+def token_file(config: model.Config, reactor: Reactor, changed: Callable[[Roll], None]) -> TokenFile | None:
+    """Follow the file of tokens, if there is one.
+
+    :param changed: told who has a token when that is found to have changed.
+    """
+    path = config.admin.tokens
+    if path is None:
+        return None
+    return TokenFile(
+        path, lambda text: _log.warn("{text}", text=text), lambda roll: reactor.callFromThread(changed, roll)
+    )
+
+
+def token_roll(tokens: TokenFile | None) -> Roll:
+    """Say who has a token now.
+
+    :raises MaterialError: the file cannot be used.
+    """
+    try:
+        return {} if tokens is None else tokens.roll()
+    except RequestError as error:
+        raise MaterialError(error.cause) from None
+
+
+def gate(config: model.Config, reactor: Reactor, audit: Audit, tokens: TokenFile | None) -> Gate:
     """Build what lets administrators through, also to the health and the metrics where these take a token.
 
     :raises MaterialError: a trust anchor cannot be read.
     """
-    path = config.admin.tokens
-    tokens = None if path is None else TokenFile(path, lambda text: _log.warn("{text}", text=text))
-    anchors = trust_anchors(config)
-    own = [ca.id for ca in config.ca if isinstance(ca, model.FileCa) and material.certificates(ca.cert)[0] in anchors]
-    for ca_id in own:
+    for ca_id in own_makers(config):  # those without admin.subjects were refused
         _log.warn(
-            'admin.trust_anchors has the CA "{ca}": whoever gets a certificate of it here is an administrator', ca=ca_id
+            'whoever gets a certificate of the CA "{ca}" whose subject fits admin.subjects is an administrator: let no '
+            "label give such a subject away",
+            ca=ca_id,
         )
-    door = Door(tokens, anchors, lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work), reactor)
+    door = Door(
+        tokens,
+        CertificateRule(anchors(config.admin), config.admin.subjects),
+        lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work),
+        reactor,
+    )
     return Gate(door, config.est.retry_after, audit)
 
 
@@ -67,14 +96,6 @@ def room(
     return AdminApi(gate, records, Described(config, health), audit, revocation).resource()
 
 
-def trust_anchors(config: model.Config) -> tuple[x509.Certificate, ...]:
-    """The CAs whose certificates make administrators.
-
-    :raises MaterialError: one cannot be read.
-    """
-    return tuple(anchor for path in config.admin.trust_anchors for anchor in material.certificates(path))
-
-
 def own_material(config: model.Config, est: ServerMaterial) -> ServerMaterial:
     """What the TLS of a listener of its own is made of: the EST listener's certificate, the administrators' CAs.
 
@@ -82,12 +103,12 @@ def own_material(config: model.Config, est: ServerMaterial) -> ServerMaterial:
 
     :raises MaterialError: a file cannot be read.
     """
-    anchors = trust_anchors(config)
-    names = {anchor.subject for anchor in anchors}
+    above = anchors(config.admin)
+    names = {anchor.subject for anchor in above}
     return replace(
         est,
-        clients=ClientCertificates.OPTIONAL if anchors else ClientCertificates.NONE,
-        trust_anchors=anchors,
+        clients=ClientCertificates.OPTIONAL if above else ClientCertificates.NONE,
+        trust_anchors=above,
         crls=tuple(crl for crl in crls(config.tls) if crl.issuer in names),
     )
 

@@ -89,7 +89,8 @@ class DogtagAuthority:
         self._templates: dict[str, Cached[wire.Template]] = {}
         self._tracking = Tracking(self._call)
         self._lookup = Lookup(self._call, clock)
-        self._revocation = Revocation(Calls(client.in_session_of_its_own(), paths, clock, observe))
+        in_session = Calls(client.in_session_of_its_own(), paths, clock, observe)
+        self._revocation = Revocation(in_session, clock, client.timeout)
 
     @classmethod
     def open(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.interfaces import IReactorTime
 
 from kipuka.authority.dogtag import wire
 from kipuka.authority.dogtag.rest import outcome
@@ -16,6 +18,8 @@ _FAILURES = 2
 _ACTS = 4
 """A certificate on hold takes two acts, and each may fail once; a CA that says "success" and does nothing ends here."""
 _REVOKED = ("REVOKED", "REVOKED_EXPIRED")
+MOST_WAITING = 16
+"""So many may wait for their turn; those that come then are told so at once."""
 
 
 class Revocation:
@@ -26,10 +30,13 @@ class Revocation:
     has a session for itself and does one thing at a time in it.
 
     :param call: over a client with a session of its own.
+    :param patience: seconds that one waits for its turn; whose turn has not come by then is not begun any more.
     """
 
-    def __init__(self, call: Calls) -> None:
+    def __init__(self, call: Calls, clock: IReactorTime, patience: float) -> None:
         self._call = call
+        self._clock = clock
+        self._patience = patience
         self._turn = DeferredLock()
 
     async def owns(self, serial: int) -> Standing | None:
@@ -47,10 +54,11 @@ class Revocation:
         way, and nothing is believed that the CA's database does not show.
 
         :raises AuthorityError: NOT_FOUND, CONFLICT; else trouble, which leaves open whether it was done. The text says
-            so when a certificate may have been taken off hold and is not revoked after it.
+            so when a certificate may have been taken off hold and is not revoked after it. BUSY, when too many others
+            are before it.
         """
         done: list[Step] = []
-        await self._turn.acquire()
+        await self._wait()
         try:
             return await self._drive(serial, reason, done)
         except AuthorityError as trouble:
@@ -64,6 +72,14 @@ class Revocation:
             raise
         finally:
             self._turn.release()
+
+    async def _wait(self) -> None:
+        if len(self._turn.waiting) >= MOST_WAITING:
+            raise outcome.error(Kind.BUSY, f"{MOST_WAITING} revocations wait for their turn already")
+        try:
+            await self._turn.acquire().addTimeout(self._patience, self._clock)
+        except TookTooLong:
+            raise outcome.error(Kind.BUSY, "those before it took too long: it was not begun") from None
 
     async def _drive(self, serial: int, reason: Reason, done: list[Step]) -> Revoked:
         """Do what :meth:`revoke` says, and note in ``done`` what was tried."""

@@ -65,10 +65,7 @@ def _examine(config: Config, output: _Output, *, enroll: bool) -> None:
 
     ask = getpass.getpass if sys.stdin.isatty() else None
     finished = interrupted = False
-
-    def report(finding: Finding) -> None:
-        if not interrupted:  # connections that a signal cuts are no findings
-            output.report(finding)
+    unread: BrokenPipeError | None = None
 
     def stopping() -> None:
         nonlocal interrupted
@@ -76,6 +73,17 @@ def _examine(config: Config, output: _Output, *, enroll: bool) -> None:
 
     async def main(reactor: Any) -> None:
         nonlocal finished
+
+        def report(finding: Finding) -> None:
+            nonlocal unread
+            if interrupted or unread is not None:  # connections that a signal cuts are no findings
+                return
+            try:
+                output.report(finding)
+            except BrokenPipeError as error:  # here it would be taken for trouble with what is examined
+                unread = error
+                reactor.callWhenRunning(reactor.stop)
+
         reactor.addSystemEventTrigger("before", "shutdown", stopping)
         await runner.examine(reactor, config, report, now=lambda: datetime.now(UTC), ask=ask, enroll=enroll)
         finished = True
@@ -83,6 +91,8 @@ def _examine(config: Config, output: _Output, *, enroll: bool) -> None:
     try:
         react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
     except SystemExit as end:
+        if unread is not None:
+            raise unread from None
         if interrupted:
             raise KeyboardInterrupt from None
         if end.code:  # a mistake of kipuka, which react has shown

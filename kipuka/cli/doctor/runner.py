@@ -42,7 +42,9 @@ async def examine(
     _tell(report, (each for ca in config.ca if isinstance(ca, FileCa) for each in _local(ca, now())))
 
     anchors = [each for path in config.tls.client_auth.trust_anchors for each in tls.certificates(path)]
-    around = Circumstances(reactor, report, now, ask, anchors, enroll)
+    anybody = () if config.admin.subjects is not None else config.admin.trust_anchors
+    administrators = [each for path in anybody for each in tls.certificates(path)]
+    around = Circumstances(reactor, report, now, ask, anchors, enroll, administrators)
     chains: dict[str, Certificates] = {}
 
     async def authority(ca: DogtagCa) -> None:

@@ -24,6 +24,7 @@ from kipuka.config.model.fields import (
     SecretReference,
     Section,
     Size,
+    SubjectPattern,
     Syslog,
 )
 from kipuka.config.model.listen import ListenAddress, SystemdSocket, TcpAddress
@@ -122,6 +123,7 @@ class Admin(Section):
     listen: Addresses | None = None
     tokens: FilePath | None = None
     trust_anchors: Files = ()
+    subjects: Annotated[tuple[SubjectPattern, ...], OneOrMany, Field(min_length=1), Distinct] | None = None
     health: Literal["open", "loopback", "token"] = "open"
 
     @property

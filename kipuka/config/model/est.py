@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
-from kipuka.access.pattern import Pattern
+from kipuka.access.pattern import PLACEHOLDERS
 from kipuka.config.model.fields import (
     AsTuple,
     Distinct,
@@ -20,6 +20,7 @@ from kipuka.config.model.fields import (
     Size,
     Text,
     found,
+    name_pattern,
     text_of,
 )
 from kipuka.est import csrattrs
@@ -34,12 +35,6 @@ def _label_name(value: object) -> str:
     name = text_of(value, "the label's name")
     check_label_name(name)
     return name
-
-
-def _name_pattern(value: object) -> str:
-    pattern = text_of(value, "a regular expression")
-    Pattern(pattern)
-    return pattern
 
 
 def _key_type(value: object) -> str:
@@ -58,7 +53,7 @@ def _csr_attribute(value: object) -> str:
     return text
 
 
-NamePattern = Annotated[str, PlainValidator(_name_pattern)]
+NamePattern = Annotated[str, PlainValidator(name_pattern(*PLACEHOLDERS))]
 """A regular expression for a whole name, with placeholders."""
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo
 
+from kipuka.access.pattern import Pattern
 from kipuka.config.model import listen, syslog
 from kipuka.config.secret import HOW_TO_NAME, Secret
 
@@ -221,6 +222,24 @@ ProfileName = Annotated[
     PlainValidator(_matching(r"[A-Za-z0-9_.-]{1,128}", "the id of a certificate profile (letters, digits and - _ .)")),
 ]
 Text = Annotated[str, PlainValidator(_matching(r"[^\x00-\x1f\x7f]{1,1000}", "text in one line"))]
+
+
+def name_pattern(*placeholders: str) -> Callable[[object], str]:
+    """Make what checks a regular expression for a whole name.
+
+    :param placeholders: what it may hold besides.
+    """
+
+    def check(value: object) -> str:
+        pattern = text_of(value, "a regular expression")
+        Pattern(pattern, placeholders)
+        return pattern
+
+    return check
+
+
+SubjectPattern = Annotated[str, PlainValidator(name_pattern())]
+"""A regular expression for a whole subject."""
 
 
 def _as_tuple(value: object) -> object:

@@ -89,12 +89,17 @@ def read(line: str) -> Entry:
 
 
 class Walk:
-    """Goes along a chain from any of its records and finds what was done to it."""
+    """Goes along a chain and finds what was done to it.
 
-    def __init__(self) -> None:
+    :param after: the record that the first one has to follow; None: the first may be any.
+    :param through: a record that has to be there.
+    """
+
+    def __init__(self, after: Link | None = None, through: Link | None = None) -> None:
         self.first: Entry | None = None
-        self.last: Link | None = None
+        self.last = after
         self.count = 0
+        self._through = through
 
     def step(self, line: str) -> Iterator[str]:
         """Take the next line; what is wrong with it, or between it and the one before it."""
@@ -110,9 +115,20 @@ class Walk:
         if self.last is not None and (entry.seq != self.last.seq + 1 or entry.previous != self.last.hash):
             yield _between(self.last, entry)
         self.last = entry.link
+        if entry.link == self._through:
+            self._through = None
+
+    def end(self) -> Iterator[str]:
+        """Say that there are no more lines; what should have been there."""
+        if not self.count:
+            yield "there are no records"
+        if self._through is not None:
+            yield f"record {self._through.seq} with the hash {self._through.hash} is missing or another one"
 
 
 def _between(last: Link, entry: Entry) -> str:
+    if entry.seq == 1 and last == BEGINNING:
+        return f"record 1 is not the first of a chain: it names {entry.previous}"
     if entry.seq == last.seq + 1:
         return f"record {entry.seq} does not follow this record {last.seq}: {last.seq} was changed or replaced"
     if entry.seq == 1 and entry.previous == BEGINNING.hash:

@@ -36,6 +36,9 @@ class AuditFile:
         self._descriptor: int | None = None
         self._size = 0
         self._last: Link | None = None  # what this process wrote last, whatever became of the file since
+        self._written: os.stat_result | None = None  # the file it wrote that to
+        self._is_deleted = False  # that file, though nobody had moved it away
+        self._changes: list[str] = []
 
     def append(self, records: Sequence[Record]) -> list[str]:
         """Write records and wait until they are on disk; all of them, or none.
@@ -46,7 +49,7 @@ class AuditFile:
         try:
             descriptor = self._opened()
             with _locked(descriptor):
-                last = self._end(descriptor)
+                last, change = self._end(descriptor)
                 lines = []
                 for record in records:
                     line, last = seal(record, last)
@@ -60,8 +63,14 @@ class AuditFile:
             raise AuditUnavailable(
                 f"the last line of {self.path} {broken}: keep the file elsewhere, and a new one is begun"
             ) from broken
-        self._last = last
+        self._last, self._written, self._is_deleted = last, os.fstat(descriptor), False
+        self._changes += [] if change is None else [change]
         return lines
+
+    def changes(self) -> list[str]:
+        """What others did to the records of this process, as far as it was noticed since this was asked last."""
+        found, self._changes = self._changes, []
+        return found
 
     def close(self) -> None:
         """Close the file; the next record opens it again."""
@@ -73,9 +82,11 @@ class AuditFile:
     def _opened(self) -> int:
         """The file of this name, which need not be the one that had it a moment ago."""
         if self._descriptor is not None:
+            status = os.fstat(self._descriptor)
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(self.path.stat(), os.fstat(self._descriptor)):
+                if os.path.samestat(self.path.stat(), status):
                     return self._descriptor
+            self._is_deleted = status.st_nlink == 0
             self.close()
         # Not blocking: what is no file should fail, and not hang.
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
@@ -87,33 +98,55 @@ class AuditFile:
         self._size = -1  # to be looked at
         return self._descriptor
 
-    def _end(self, descriptor: int) -> Link:
-        """What the next record goes on from.
+    def _end(self, descriptor: int) -> tuple[Link, str | None]:
+        """What the next record goes on from, and what was done to the file since this process wrote to it.
 
         A file that was cut short behind our back does not lead us back with it: the gap is there for who verifies.
         """
         status = os.fstat(descriptor)
         if self._last is not None and status.st_size == self._size:
-            return self._last
+            return self._last, None
         if stat.S_ISREG(status.st_mode):
             _drop_torn_line(descriptor, status.st_size)
         self._size = os.fstat(descriptor).st_size
         found = _last_of(descriptor, self._size)
-        if found is None and self._last is None:
+        change = self._change(descriptor, found)
+        if found is None:
             found = self._rotated()
-        return max(filter(None, (found, self._last)), key=lambda link: link.seq, default=BEGINNING)
+        last = max(filter(None, (found, self._last)), key=lambda link: link.seq, default=BEGINNING)
+        return last, change
+
+    def _change(self, descriptor: int, found: Link | None) -> str | None:
+        """Say what others did that they should not: to move the file away and to add to the chain is allowed.
+
+        :param found: the last record in the file.
+        """
+        last = self._last
+        if last is None or self._written is None:
+            return None
+        if self._is_deleted:
+            return f"{self.path} was deleted; its last record was {last.seq}"
+        if found is None:
+            is_same = os.path.samestat(os.fstat(descriptor), self._written)
+            return f"{self.path} was emptied; its last record was {last.seq}" if is_same else None
+        if found.seq < last.seq:
+            return f"{self.path} was cut short or exchanged; its last record was {last.seq}, and is {found.seq} now"
+        if found.seq == last.seq and found != last:
+            return f"{self.path} was exchanged; it has another record {last.seq} than was written to it"
+        return None
 
     def _rotated(self) -> Link | None:
-        """The end of the file that had this name before, if it was moved away while no process ran."""
-        files = [
-            each
-            for each in self.path.parent.glob(f"{_quoted(self.path.name)}[.-]*")
-            if each.suffix not in _PACKED and each.is_file()
-        ]
-        for file in sorted(files, key=lambda each: each.stat().st_mtime, reverse=True):
+        """The end of the file that had this name before: another process may have written to it last."""
+        found: list[tuple[float, int, Path]] = []
+        for each in self.path.parent.glob(f"{_quoted(self.path.name)}[.-]*"):
+            with contextlib.suppress(OSError):  # it may be packed at this moment
+                status = each.stat()
+                if each.suffix not in _PACKED and stat.S_ISREG(status.st_mode):
+                    found.append((status.st_mtime, status.st_size, each))
+        for _, size, file in sorted(found, reverse=True):
             try:
                 with file.open("rb") as opened:
-                    link = _last_of(opened.fileno(), file.stat().st_size)
+                    link = _last_of(opened.fileno(), size)
             except Broken as broken:
                 return broken.link
             except OSError:

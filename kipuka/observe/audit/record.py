@@ -31,7 +31,7 @@ class AuditEvent(Enum):
     RELOADED = "reloaded"
     """The configuration was read again; the outcome says whether it is used."""
     CONFIGURED = "configured"
-    """A file of the configuration was changed by one of kipuka's own commands."""
+    """Who has a user's password or an administrator's token: at the start, and when that has changed."""
 
     # What became of a request, one record for each request that a policy guards or that was refused.
     ENROLLMENT = "enrollment"
@@ -63,6 +63,8 @@ class AuditEvent(Enum):
     CA_STATE = "ca state"
     """A CA was taken out of use or into use again."""
 
+    FILE_CHANGED = "audit file changed"
+    """Somebody else removed or exchanged records in the file while the daemon had it; the reason says what it found."""
     RECORDS_LOST = "audit records lost"
     """So many records could not be written to this place; ``count`` says how many."""
 
@@ -109,7 +111,7 @@ class Record(Origin):
     :param cause: what the client was not told.
     :param errno: OpenSSL's X509_V_ERR number.
     :param depth: 0 for the client's own certificate, 1 for its issuer.
-    :param count: of lost records.
+    :param count: of lost records, or of those whom the reason names.
     """
 
     event: AuditEvent

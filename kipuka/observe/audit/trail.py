@@ -136,10 +136,13 @@ class Trail:
         file = self._paper
         if file is None:
             raise TypeError("there is no file to write to")
-        return self._in_thread(lambda: file.append(records)).addCallback(self._pass_on)
+        return self._in_thread(lambda: file.append(records)).addCallback(self._pass_on, file)
 
-    def _pass_on(self, lines: Sequence[str]) -> None:
+    def _pass_on(self, lines: Sequence[str], file: AuditFile) -> None:
         """Syslog gets the file's very lines: their hashes, kept elsewhere, are what the file is checked against."""
+        for change in file.changes():
+            _log.critical("the audit was changed by somebody else: {what}", what=change)
+            self.note(Record(event=AuditEvent.FILE_CHANGED, reason=change))
         if self._syslog is not None:
             for each in lines:
                 self._syslog.put(each)

@@ -206,7 +206,7 @@ class AdminApi:
             "Revoke a certificate, put it on hold, or release it",
             "Revocation",
             body=fields.REVOCATION,
-            errors=(404, 409, 413, 415, 501, 502, 504),
+            errors=(404, 409, 501, 502, 504),
             event=AuditEvent.REVOCATION,
         )
     )

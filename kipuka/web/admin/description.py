@@ -17,9 +17,10 @@ _MEANING = {
     401: "No administrator has shown that they are calling.",
     403: "The token lacks the scope.",
     404: "There is no such thing.",
+    408: "The request took too long to arrive.",
     409: "It does not fit the state things are in, or several are meant; the message names them.",
     413: "The body is too large.",
-    415: "The body is not JSON.",
+    415: "The body is not JSON, or is encoded.",
     429: "Too many wrong tokens came from this address.",
     500: "A fault of kipuka's; the log has the reference.",
     501: "It is not offered here.",
@@ -28,7 +29,7 @@ _MEANING = {
     504: "The CA did not answer: look before asking again.",
 }
 _NOTHING: Mapping[str, Sequence[str]] = {}
-_OF_ALL = (400, 500)
+_OF_ALL = (400, 408, 413, 415, 500)
 _OF_ADMINISTRATORS = (401, 403, 429, 503)
 
 
@@ -52,7 +53,7 @@ def describe(routes: Iterable[Route], words: Mapping[str, Sequence[str]] = _NOTH
                 "token": {"type": "http", "scheme": "bearer", "description": "A token of kipuka token add."},
                 "certificate": {
                     "type": "mutualTLS",
-                    "description": "A client certificate of a CA in admin.trust_anchors.",
+                    "description": "A client certificate that admin.trust_anchors and admin.subjects let in.",
                 },
             },
         },

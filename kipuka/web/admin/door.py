@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
 from kipuka.access.failures import Failures
-from kipuka.access.identity import Caller
+from kipuka.access.identity import Caller, subject_text
 from kipuka.access.tokens import Scope, Token
 from kipuka.errors import Kind, RequestError
 from kipuka.web.http import session
@@ -39,6 +40,35 @@ class Administrator:
     scopes: frozenset[Scope]
 
 
+@dataclass(frozen=True)
+class CertificateRule:
+    """Which client certificates are those of administrators.
+
+    :param anchors: one of these CAs issued them, perhaps through others.
+    :param subjects: one of these regular expressions fits the whole subject as RFC 4514 text; None: any subject does.
+    """
+
+    anchors: Sequence[x509.Certificate] = ()
+    subjects: Sequence[str] | None = None
+
+    def issuer_fits(self, chain: Sequence[x509.Certificate]) -> bool:
+        """Whether one of the CAs issued it.
+
+        :param chain: a certificate that the handshake has checked, and those above it up to the trust anchor.
+        """
+        return any(issuer in self.anchors for issuer in chain[1:])
+
+    def subject_fits(self, certificate: x509.Certificate) -> bool:
+        """Whether it has one of the subjects.
+
+        :raises RequestError: FORBIDDEN: it cannot be read.
+        """
+        if self.subjects is None:
+            return True
+        subject = subject_text(certificate)
+        return any(re.fullmatch(pattern, subject) for pattern in self.subjects)
+
+
 class TooManyFailuresError(RequestError):
     """The address has shown too many wrong tokens.
 
@@ -56,21 +86,20 @@ class Door:
     """Lets administrators in.
 
     :param tokens: None: there are none.
-    :param anchors: whoever shows a certificate that the handshake has checked, and that one of these CAs issued
-        (perhaps through others), is an administrator with all scopes.
+    :param certificates: who shows one of these, checked by the handshake, has all scopes.
     :param in_thread: runs a blocking function in a thread.
     """
 
     def __init__(
         self,
         tokens: TokenFile | None,
-        anchors: Collection[x509.Certificate],
+        certificates: CertificateRule,
         in_thread: InThread,
         clock: IReactorTime,
         failures: Failures | None = None,
     ) -> None:
         self._tokens = tokens
-        self._anchors = tuple(anchors)
+        self._certificates = certificates
         self._in_thread = in_thread
         self._clock = clock
         self._failures = failures or Failures()
@@ -109,15 +138,19 @@ class Door:
 
     def _by_certificate(self, request: Request) -> Administrator:
         chain = session.verified_chain(request)
-        if not any(issuer in self._anchors for issuer in chain[1:]):
-            ways = [
-                "a bearer token" if self._tokens is not None else "",
-                "the certificate of an administrator" if self._anchors else "",
-            ]
-            raise RequestError(
-                Kind.UNAUTHENTICATED, f"This is for administrators: show {' or '.join(filter(None, ways))}."
-            )
+        if not self._certificates.issuer_fits(chain):
+            raise self._stranger()
+        if not self._certificates.subject_fits(chain[0]):
+            raise self._stranger("the certificate is of a CA in admin.trust_anchors, its subject not in admin.subjects")
         return Administrator(Caller(chain[0], None, session.client_address(request)).name, frozenset(Scope))
+
+    def _stranger(self, cause: str = "") -> RequestError:
+        ways = [
+            "a bearer token" if self._tokens is not None else "",
+            "the certificate of an administrator" if self._certificates.anchors else "",
+        ]
+        text = f"This is for administrators: show {' or '.join(filter(None, ways))}."
+        return RequestError(Kind.UNAUTHENTICATED, text, cause)
 
 
 def bearer_token(request: Request) -> str | None:

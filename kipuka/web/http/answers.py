@@ -7,7 +7,7 @@ a header block of at most 1024 bytes and 16 fields (strongSwan, libest).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.web.http import RESPONSES, Request, datetimeToString
 
@@ -37,6 +37,11 @@ class Answer:
 def text(status: int, sentence: str, *headers: tuple[str, str]) -> Answer:
     """Answer in plain text for a person (RFC 7030 §4.2.3, RFC 8951 §5)."""
     return Answer(status, "text/plain; charset=utf-8", sentence.encode() + b"\n", headers)
+
+
+def with_reference(answer: Answer, reference: str) -> Answer:
+    """Add what the log calls a request to an answer in plain text."""
+    return replace(answer, body=answer.body.rstrip(b"\n") + f" (reference {reference})\n".encode())
 
 
 def payload(media_type: str, der: bytes, wrap: int | None) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kipuka.errors import Kind, KipukaError
-from kipuka.web.http.answers import Answer, text
+from kipuka.web.http.answers import Answer, text, with_reference
 
 _STATUS = {
     Kind.MALFORMED: 400,
@@ -54,7 +54,8 @@ def refusal(error: KipukaError, retry_after: int, reference: str = "", *, bare_c
         headers.append(("Retry-After", str(max(1, retry_after))))
     if error.kind is Kind.UNAUTHENTICATED:
         headers.append(("WWW-Authenticate", f'Basic realm="{REALM}", charset="UTF-8"'))
-    sentence = f"{error.text} (reference {reference})" if reference else error.text
-    answer = replace(text(status_of(error.kind), sentence, *headers), outcome=error.kind.value)
+    answer = replace(text(status_of(error.kind), error.text, *headers), outcome=error.kind.value)
+    if reference:
+        answer = with_reference(answer, reference)
     bare = bare_challenge and error.kind is Kind.UNAUTHENTICATED
     return replace(answer, body=b"") if bare else answer

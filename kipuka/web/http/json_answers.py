@@ -19,7 +19,6 @@ _CODES = {
     405: "method_not_allowed",
     408: "too_slow",
     409: "conflict",
-    411: "length_required",
     413: "too_large",
     415: "unsupported_type",
     429: "too_many",

@@ -7,6 +7,7 @@ deadlines here run from the first byte of a request's header, and of its body, t
 from __future__ import annotations
 
 import re
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
 from kipuka.web.http import json_answers
-from kipuka.web.http.answers import Answer, date, fields, reason, text
+from kipuka.web.http.answers import Answer, date, fields, reason, text, with_reference
 
 _log = Logger("kipuka.access")
 
@@ -66,6 +67,7 @@ class LimitedChannel(HTTPChannel):
     _cut: IDelayedCall | None = None
     _in_request = False
     _last = False
+    _command = _path = b""
 
     def connectionMade(self) -> None:
         """Start the clock for the handshake and the first byte."""
@@ -109,8 +111,9 @@ class LimitedChannel(HTTPChannel):
         super().allContentReceived()
 
     def requestDone(self, request: object) -> None:
-        """Wait for the next request, if there is to be one."""
+        """Wait for the next request, if there is to be one; until its first line is read it asks for nothing."""
         self._in_request = False
+        self._command = self._path = b""
         super().requestDone(request)
         if self._waitingForTransport and self.persistent and not self._handlingRequest:
             # Twisted forgets it: whoever sends requests and reads no answers would fill the memory.
@@ -132,7 +135,8 @@ class LimitedChannel(HTTPChannel):
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Find ``close`` wherever it stands in Connection (RFC 9112 §9.3), which Twisted splits at blanks."""
         options = b",".join(request.requestHeaders.getRawHeaders(b"Connection") or []).lower().split(b",")
-        if self._last or b"close" in (option.strip() for option in options):
+        # Without a length there is no body (RFC 9112 §6.3); what follows may be one all the same, and is no request.
+        if self._last or self._lacks_length() or b"close" in (option.strip() for option in options):
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
             return False
         persistent: bool = super().checkPersistence(request, version)
@@ -159,18 +163,24 @@ class LimitedChannel(HTTPChannel):
         if self.refused:
             return
         self.refused = True
+        reference = secrets.token_hex(4)
+        answer = with_reference(answer, reference)
         if self._wants_json():
             answer = json_answers.of_text(answer)
         self._set_deadline(None)
         self.setTimeout(None)
         _log.info(
-            "{address} refused unread: {status}", address=getattr(self.getPeer(), "host", "?"), status=answer.status
+            "{address} {method!r} {path!r} refused unread: {status} {reference}",
+            address=getattr(self.getPeer(), "host", "?"),
+            method=self._command,
+            path=self._path[:200],
+            status=answer.status,
+            reference=reference,
         )
         head = b"HTTP/1.1 %d %s\r\n" % (answer.status, reason(answer.status))
         for name, value in [*fields(answer), ("Date", date()), ("Connection", "close")]:
             head += f"{name}: {value}\r\n".encode("ascii")
-        # Twisted has no such attribute before the first line is read.
-        body = b"" if getattr(self, "_command", None) == b"HEAD" else answer.body
+        body = b"" if self._command == b"HEAD" else answer.body
         if self.transport is not None:
             self.transport.write(head + b"\r\n" + body)
         self.loseConnection()
@@ -223,8 +233,7 @@ class LimitedChannel(HTTPChannel):
             return text(415, "Send the body without Content-Encoding.")
         if self._command not in _METHODS:
             return text(501, "No such method is known here: use GET, HEAD or POST, written in capitals.")
-        # By RFC 9112 §6.3 there is no body then, but whoever sends one all the same would have it read as a request.
-        if self._command in _WITH_BODY and not coding and not values(b"Content-Length"):
+        if self._lacks_length() and not self._wants_json():  # an operation of EST always has a body
             return text(411, "Send a Content-Length with the request.")
         if self.length is not None and self.length > self.limits.body:
             return self.too_large()
@@ -234,9 +243,14 @@ class LimitedChannel(HTTPChannel):
             return text(415, f"Set Content-Type to the operation's media type, for example {example}.")
         return None
 
+    def _lacks_length(self) -> bool:
+        headers = self.requests[-1].requestHeaders
+        announced = any(headers.hasHeader(name) for name in ("Content-Length", "Transfer-Encoding"))
+        return self._command in _WITH_BODY and not announced
+
     def _wants_json(self) -> bool:
         """Whether this is a request for something that answers in JSON; its first line may not have been read yet."""
-        return self.speaks_json(getattr(self, "_path", None) or b"")
+        return self.speaks_json(self._path)
 
     def too_large(self) -> Answer:
         """The answer to a body over the limit."""

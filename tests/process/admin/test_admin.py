@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -179,6 +181,57 @@ def test_tokens_change_while_it_runs(own: AdminSite, capsys: pytest.CaptureFixtu
         cli.main(["token", "remove", file, "read"])
         assert own.curl("/admin/ca", *bearer(token), port=own.port)[0] == 401
         assert own.curl("/admin/ca", *bearer(later), port=own.port)[0] == 200
+        (own.folder / "users").write_text("")
+        daemon.reload()
+    records = [json.loads(each) for each in re.findall(r"\[kipuka\.audit#info\] (\{.*)", daemon.log_text())]
+    assert records[0]["event"] == "started"
+    assert [
+        (each["operation"], each["outcome"], each["reason"]) for each in records if each["event"] == "configured"
+    ] == [
+        ("users", "in force", '"alice"'),
+        ("tokens", "in force", "read (read)"),
+        ("tokens", "added", "read-revoke (read,revoke)"),
+        ("tokens", "removed", "read (read)"),
+        ("users", "removed", '"alice"'),
+    ]
+    check_log(daemon)
+
+
+PAGE = """\
+curl -X POST https://kipuka.example.com/admin/revoke \\
+-H "Authorization: Bearer <admin-token>" \\
+-H "Content-Type: application/json" \\
+-d '{
+"serial": "0x1A2B3C4D",
+"reason": "keyCompromise"
+}'
+"""
+"""The command of the user's page, to the letter."""
+
+
+def test_the_command_of_the_page(own: AdminSite, capsys: pytest.CaptureFixture[str]) -> None:
+    token = own.token(capsys, "revoke")
+    own.write(admin={"tokens": "tokens"})
+    reading = own.token(capsys, "read")
+    with Daemon(own.config) as daemon:
+        own.enroll()
+        serial = own.curl("/admin/certs", *bearer(reading), port=own.port)[1]["items"][0]["serial"]
+        command = PAGE
+        for printed, actual in {
+            "kipuka.example.com": f"localhost:{own.port}",
+            "<admin-token>": token,
+            "0x1A2B3C4D": f"0x{serial[2:].upper()}",
+        }.items():
+            assert command.count(printed) == 1
+            command = command.replace(printed, actual)
+        for outcome in ("revoked", "already revoked"):
+            trusting = {**os.environ, "CURL_CA_BUNDLE": str(own.folder / "tls-root.pem")}
+            done = subprocess.run(
+                ["/bin/sh", "-c", command], env=trusting, capture_output=True, text=True, timeout=30, check=True
+            )
+            told = json.loads(done.stdout)
+            assert (told["serial"], told["ca_id"], told["outcome"]) == (serial, "main", outcome)
+            assert told["reason"] == "keyCompromise"
     check_log(daemon)
 
 

@@ -104,6 +104,26 @@ def test_output_comes_while_it_works_and_ctrl_c_ends_it(tmp_path: Path, silent: 
         process.communicate()
 
 
+@pytest.mark.parametrize("lines", [0, 1, 3])
+def test_who_reads_no_more_ends_it(tmp_path: Path, silent: int, lines: int) -> None:
+    site = Site(tmp_path)
+    config = site.write()
+    config.write_text(config.read_text() + SILENT.format(id="s", port=silent, timeout=60))
+    process = started(config)
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(lines):
+            assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) == 128 + signal.SIGPIPE
+        with process.stderr as stderr:
+            assert stderr.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_dogtag_that_is_none(tmp_path: Path) -> None:
     """Real connections with the agent certificate; the stand-in knows nothing of /info, as a proxy may not."""
     site = Site(tmp_path)

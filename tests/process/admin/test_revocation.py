@@ -153,13 +153,17 @@ def test_with_crl_files_both_count(own: Site, file: str) -> None:
 def test_the_administrators_port_honours_the_crl_too(own: Site) -> None:
     port = free_port()
     admin = {"tokens": "tokens", "trust_anchors": "ca.pem", "listen": f"127.0.0.1:{port}"}
-    own.write(admin=admin)
+    own.write(admin=admin | {"subjects": "CN=device-1"})
     with running(own, port) as kipuka:
         key = pki.ec_key()
         with own.client().connect() as connection:
             device = pki.Identity(enroll(connection, key), key)
         with Tls(port, own.folder / "tls-root.pem", device).connect() as connection:
             assert connection.get("/admin/ca").status == 200
+        with Tls(port, own.folder / "tls-root.pem", own.device("CN=device-2")).connect() as connection:
+            connection.errors = MEDIA_TYPE
+            assert connection.get("/admin/ca").status == 401
+        assert 'certificate of the CA "main" whose subject fits admin.subjects' in kipuka.daemon.log_text()
         assert kipuka.revoke(device.certificate.serial_number, "keyCompromise")[1] == "revoked"
         with (
             pytest.raises((ssl.SSLError, ConnectionError)),

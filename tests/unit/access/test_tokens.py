@@ -102,6 +102,20 @@ def test_a_removed_token_is_good_for_nothing_at_once(path: Path) -> None:
     assert not warnings
 
 
+def test_who_has_a_token_is_told_before_the_first_use_of_a_changed_file(path: Path) -> None:
+    told: list[list[str]] = []
+    file = TokenFile(path, lambda _: None, lambda roll: told.append(list(roll)))
+    assert list(file.roll()) == ["monitor (read)"]
+    file.verify(SECRET, NOW)
+    assert told == []
+    path.write_text(with_token(path.read_text(), entry("robot", OTHER)))
+    with pytest.raises(RequestError):
+        file.verify("kipuka_wrong", NOW)
+    assert told == [["monitor (read)", "robot (read)"]]
+    file.verify(OTHER, NOW)
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("content", [None, b"what is this?\n", b"\xff\xfe"])
 def test_a_file_that_cannot_be_used_lets_nobody_in(path: Path, content: bytes | None) -> None:
     file = TokenFile(path, lambda _: None)

@@ -25,4 +25,7 @@ def test_a_ca_that_goes_away_and_comes_back() -> None:
         kind="unreachable",
         reason="The CA cannot be reached.",
     )
-    assert noted == [went, Record(event=AuditEvent.CA_STATE, ca="dogtag", outcome="closed")]
+    note(Transition("dogtag", "pool", Circuit.UNTRIED, Circuit.CLOSED, trouble))
+    note(Transition("dogtag", "pool", Circuit.UNTRIED, Circuit.OPEN, trouble))  # where one failure is enough
+    assert [each.outcome for each in noted[2:]] == ["degraded", "open"]
+    assert noted[:2] == [went, Record(event=AuditEvent.CA_STATE, ca="dogtag", outcome="closed")]

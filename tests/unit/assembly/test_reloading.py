@@ -86,11 +86,39 @@ def test_what_is_looked_at_when_the_daemon_starts_stays_and_is_named() -> None:
         audit={"file": "audit.json"},
     )
     settled, left = without_restart(current, wanted)
-    assert left == ["server.listen", "admin.listen", "db.url", "audit.file"]
+    assert left == ["server.listen", "admin.listen", "admin.tokens", "db.url", "audit.file"]
     assert settled.server == current.server.model_copy(update={"idle_timeout": 7})
     assert settled.db == current.db.model_copy(update={"keep": 3600})
-    assert (settled.admin.listen, settled.admin.tokens) == (None, wanted.admin.tokens)
+    assert settled.admin == current.admin
     assert settled.audit == current.audit
+
+
+PUBLIC, INSIDE = "0.0.0.0:8443", "127.0.0.1:9443"
+
+
+@pytest.mark.parametrize(
+    ("current", "wanted", "moves"),
+    [
+        ((PUBLIC, None), (PUBLIC, INSIDE), True),
+        ((PUBLIC, INSIDE), (PUBLIC, None), True),
+        ((PUBLIC, None), (INSIDE, None), True),  # the API with EST, both elsewhere
+        ((PUBLIC, PUBLIC), (INSIDE, PUBLIC), True),  # EST moves away from it
+        ((PUBLIC, INSIDE), ("0.0.0.0:443", INSIDE), False),
+        ((PUBLIC, None), (PUBLIC, PUBLIC), False),
+    ],
+)
+def test_who_may_administrate_waits_with_the_address(
+    current: tuple[str, str | None], wanted: tuple[str, str | None], *, moves: bool
+) -> None:
+    """Else new administrators find the API where it was, and where it was not to be."""
+
+    def listening(addresses: tuple[str, str | None], **admin: object) -> Config:
+        own = {} if addresses[1] is None else {"listen": addresses[1]}
+        return config(server={"listen": addresses[0]}, admin=own | admin)
+
+    settled, left = without_restart(listening(current), listening(wanted, tokens="tokens", health="token"))
+    assert settled.admin.is_on is not moves
+    assert {"admin.tokens", "admin.health"} <= set(left) if moves else "admin.tokens" not in left
 
 
 def test_nothing_is_left_when_nothing_such_has_changed() -> None:

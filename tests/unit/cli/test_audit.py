@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kipuka.cli import main
+from kipuka.observe.audit.chain import read
 from kipuka.observe.audit.file import AuditFile
 from kipuka.store.store import Store
 from tests.unit.config.texts import MINIMAL
@@ -28,6 +29,12 @@ def files(tmp_path: Path) -> list[Path]:
     return [path, *reversed(found)]
 
 
+def link(file: Path) -> str:
+    """The last record of a file as verify prints it."""
+    entry = read(file.read_text().splitlines()[-1])
+    return f"{entry.seq}:{entry.hash}"
+
+
 def verify(*words: object) -> int:
     return main(["audit", "verify", *map(str, words)])
 
@@ -36,13 +43,44 @@ def test_good(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert verify(*files) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "5 records, 1 to 5"
-    assert out[1].startswith("the last of them has the hash ")
+    assert out[1] == f"the last of them is {link(files[0])}"
     assert out[2] == "good"
 
 
-def test_one_of_several(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert verify(files[1]) == 0
-    assert "the record before them has the hash " in capsys.readouterr().out
+def test_the_older_files_are_missing(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify(files[1], files[0]) == 1
+    out, err = capsys.readouterr()
+    assert err == f"{files[1]} line 1: records 1 to 2 are missing\n"
+    assert f"the one before them was {link(files[2])}" in out
+    # Whoever has noted the record before them can prove that they are all there is after it.
+    assert verify(files[1], files[0], "--after", link(files[2])) == 0
+    assert verify(files[1], files[0], "--after", f"2:{'0' * 64}") == 1
+    assert "record 3 does not follow this record 2" in capsys.readouterr().err
+    assert verify(files[0], "--after", link(files[2])) == 1
+    assert "records 3 to 4 are missing" in capsys.readouterr().err
+
+
+def test_the_first_records_are_gone(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    files[2].write_text("".join(files[2].read_text().splitlines(keepends=True)[1:]))
+    assert verify(*files) == 1
+    assert capsys.readouterr().err == f"{files[2]} line 1: record 1 is missing\n"
+
+
+def test_the_last_records_are_gone(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    noted, before = link(files[0]), link(files[1])
+    assert verify(*files, "--last", noted) == 0
+    assert verify(*files, "--last", before) == 0  # it has gone on since
+    assert verify(files[1], files[2]) == 0  # nothing in the files says that there were more
+    assert verify(files[1], files[2], "--last", noted) == 1
+    assert f"record 5 with the hash {noted[2:]} is missing or another one" in capsys.readouterr().err
+    assert verify(*files, "--last", f"5:{'0' * 64}") == 1
+
+
+@pytest.mark.parametrize("words", [["--after", "2"], ["--last", "2:xyz"], ["--last", f"x:{'0' * 64}"]])
+def test_a_record_is_noted_by_number_and_hash(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        verify("file", *words)
+    assert "expected a number, a colon and 64 hexadecimal digits" in capsys.readouterr().err
 
 
 def test_compressed(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,8 +123,8 @@ def test_what_is_no_audit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert verify(tmp_path / "none") == 1
     assert "No such file" in capsys.readouterr().err
     other.write_bytes(b"")
-    assert verify(other) == 0
-    assert "there are no records" in capsys.readouterr().out
+    assert verify(other) == 1
+    assert capsys.readouterr() == ("", "there are no records\n")
 
 
 def test_the_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,6 +133,8 @@ def test_the_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert verify("--config", config) == 1
     assert "there is no database" in capsys.readouterr().err
     store = Store.open(f"sqlite:///{tmp_path / 'kipuka.db'}")
+    assert verify("--config", config) == 1
+    assert "there are no records" in capsys.readouterr().err
     store.audit.append([record(1), record(2)])
     assert verify("--config", config) == 0
     assert "2 records, 1 to 2" in capsys.readouterr().out

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from kipuka import __version__, cli
+from tests.support.daemon import ROOT
+from tests.unit.observe.audit import records
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,6 +55,25 @@ def test_python_m_kipuka() -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "cannot read /nonexistent: No such file or directory\n"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # found out at the end, or in the middle
+def test_nobody_reads_the_output(tmp_path: Path, unbuffered: str) -> None:
+    """As with ``| head -0``."""
+    (tmp_path / "FILE").write_text("".join(f"{line}\n" for line in records.chain(3)))
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "kipuka", "audit", "verify", "FILE"],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+            cwd=tmp_path,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_checking_does_not_wait_for_twisted() -> None:

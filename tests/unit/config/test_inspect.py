@@ -400,8 +400,35 @@ def test_on_the_est_port_its_trust_anchors_must_be_clients_too(site: Site, admin
     assert "admin.listen" in fault
     same = ADMIN + 'listen = ["systemd:est", "localhost:8443", "127.0.0.1:8444"]\n'
     assert site.faults(same) == [fault]
-    with_ours = CONFIG + '[admin]\ntrust_anchors = "ca.pem"\n'
+    with_ours = CONFIG + '[admin]\ntrust_anchors = "other.pem"\n'
     assert site.faults(with_ours) == []
+
+
+OWN = 'whoever enrolls with the CA "{}" would be an administrator; name the subjects of the administrators'
+
+
+@pytest.mark.parametrize(
+    ("anchor", "makers"),
+    [
+        (lambda site: site.ca, ["local", "dogtag"]),  # the root of one, by its chain, and the other itself
+        (lambda site: site.sub, ["local"]),
+        (lambda site: pki.Issuer(pki.root("CN=Root", site.ca.key).certificate, site.ca.key), ["local", "dogtag"]),
+        (lambda site: site.ca.intermediate("CN=For Administrators"), []),  # beside the CA of devices
+        (lambda site: site.sub.intermediate("CN=For Administrators"), []),  # below it
+    ],
+)
+def test_what_devices_get_must_not_make_administrators(
+    site: Site, anchor: Callable[[Site], pki.Issuer], makers: list[str]
+) -> None:
+    site.certificate("admin-ca.pem", pki.root("CN=Other Administrators").certificate, anchor(site).certificate)
+    text = (
+        CONFIG.replace('crl = "crl.pem"', "") + '[admin]\ntrust_anchors = "admin-ca.pem"\nlisten = "127.0.0.1:9443"\n'
+    )
+    found = site.faults(text)
+    assert len(found) == len(makers)
+    for fault, ca_id in zip(found, makers, strict=True):
+        assert fault.startswith(f"admin.trust_anchors: {OWN.format(ca_id)}")
+    assert site.faults(text + "subjects = 'CN=[A-Z][a-z]+,OU=Operations'\n") == []
 
 
 def test_crls_of_administrators(site: Site, administrators: pki.Issuer) -> None:

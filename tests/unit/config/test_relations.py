@@ -276,3 +276,18 @@ def test_health_for_tokens_needs_somebody_to_have_one() -> None:
     assert fault.startswith('admin.health: "token" needs somebody to have one')
     for who in ('tokens = "tokens"', 'trust_anchors = "ca.pem"'):
         assert parse(f'{MINIMAL}[admin]\nhealth = "token"\n{who}\n', HERE).admin.is_on
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("subjects = 'CN=a'", "admin.subjects: has no effect without admin.trust_anchors"),
+        ("trust_anchors = []\nsubjects = 'CN=a'", "admin.subjects: has no effect without admin.trust_anchors"),
+        ("trust_anchors = 'ca.pem'\nsubjects = []", "admin.subjects: at least one"),
+        ("trust_anchors = 'ca.pem'\nsubjects = 'CN=('", "admin.subjects[0]: this is not a regular expression"),
+        ("trust_anchors = 'ca.pem'\nsubjects = ['CN=a', 'CN={user}']", "admin.subjects[1]: unknown placeholder {user}"),
+    ],
+)
+def test_subjects_of_administrators(lines: str, expected: str) -> None:
+    (fault,) = faults(f"{MINIMAL}[admin]\n{lines}\n")
+    assert fault.startswith(expected)

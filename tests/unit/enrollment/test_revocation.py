@@ -11,14 +11,16 @@ from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from kipuka.authority.interface import CertificateStatus
+from kipuka.authority.interface import CertificateStatus, Issued
 from kipuka.authority.revoking import Effect, Reason, Revoked, Standing, effect, next_step, unknown
 from kipuka.enrollment.ledger.states import Event
+from kipuka.enrollment.registration import Registration
 from kipuka.enrollment.revocation import Revocation, RevocationResult
+from kipuka.enrollment.submission import Submitter
 from kipuka.errors import AuthorityError, Kind, KipukaError, RequestError
 from kipuka.store.rows import State
 from tests.support.dogtag.standin import now
-from tests.unit.enrollment.office import FakeAuthority, Node, csr
+from tests.unit.enrollment.office import BOB, TIMES, FakeAuthority, Node, csr
 
 AWAY = AuthorityError(Kind.UNREACHABLE, "The CA cannot be reached: try again later.", "refused")
 
@@ -246,7 +248,24 @@ def test_who_goes_away_does_not_stop_it(room: Room) -> None:
     assert fake.book == {7: Reason.SUPERSEDED}
 
 
-def test_a_row_of_a_ca_that_is_gone_says_nothing(room: Room) -> None:
+def test_a_number_of_a_ca_that_is_gone_is_not_revoked_at_another(room: Room) -> None:
     serial, _, _ = room.issued()
-    assert revoke(room.revocation(Issuer("first", serial)), serial).ca_id == "first"
+    first = Issuer("first", serial)  # which has used the same number
+    error = failure(room.revocation(first), serial)
+    assert isinstance(error, RequestError)
+    assert (error.kind, "not configured: fake)" in error.text) == (Kind.CONFLICT, True)
+    assert first.asked == []
+    assert revoke(room.revocation(first), serial, ca="first").ca_id == "first"
     assert room.node.states() == [State.ISSUED]
+
+
+def test_nor_where_the_ledger_has_it_of_one_that_is_there_too(room: Room) -> None:
+    serial, certificate, request = room.issued()
+    other = FakeAuthority()
+    other.id, other.script = "other", [Issued(certificate)]
+    registration = Registration(Submitter(other, room.node.ledger), room.node.ledger, TIMES, label="lab", profile="p")
+    assert now(registration.enroll(request, BOB)).certificate == certificate
+    fake = Issuer("fake", serial)
+    error = failure(room.revocation(fake), serial)
+    assert "(fake, other; not configured: other)" in error.text
+    assert fake.asked == []

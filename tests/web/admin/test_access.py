@@ -14,8 +14,9 @@ from kipuka.web.admin.routing import ANYBODY
 from kipuka.web.health import HealthPages
 from kipuka.web.http.site import EstSite
 from kipuka.web.http.tree import Tree
-from tests.web.admin.world import ALLOWED, AdminClient, Office, error
-from tests.web.wire import Session
+from tests.web.admin.world import ALLOWED, AdminClient, Office, error, office
+from tests.web.fakes import World
+from tests.web.wire import Answer, Session
 
 # --- who gets in
 
@@ -94,6 +95,22 @@ def test_a_certificate_below_an_intermediate_counts_and_a_devices_does_not(admin
     )
     # The administrators' CA itself is no administrator: it must have issued what is shown.
     error(admin.client(admin.administrators.certificate).get("/admin/ca"), 401, "unauthenticated")
+
+
+def test_only_some_subjects_of_the_administrators_ca(world: World) -> None:
+    with office(world, subjects=["CN=monitor", "CN=[A-Za-z ]+,OU=Operations,O=Example"]) as admin:
+
+        def asked(subject: str) -> Answer:
+            own = admin.administrators.client(subject)
+            return admin.client(own.certificate, admin.administrators.certificate).get("/admin/ca")
+
+        for subject in ("CN=monitor", "CN=Ada Lovelace,OU=Operations,O=Example"):
+            assert asked(subject).status == 200
+        # The whole subject has to fit, and a comma within a name is none between names.
+        for subject in ("CN=monitor,O=Example", "OU=x,CN=monitor", "CN=monitors", r"CN=x\,OU=Operations,O=Example", ""):
+            error(asked(subject), 401, "unauthenticated")
+        event, facts = admin.world.audited[-1]
+        assert (event, "not in admin.subjects" in str(facts["cause"])) == ("admin refusal", True)
 
 
 def test_a_token_that_is_shown_decides_whatever_the_certificate(admin: Office) -> None:

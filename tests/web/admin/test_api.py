@@ -254,8 +254,20 @@ def test_a_body_over_the_limit(admin: Office) -> None:
     error(admin.post("/admin/revoke", b" " * (admin.world.limits.body + 1)), 413, "too_large")
 
 
-def test_a_body_of_no_announced_length(admin: Office) -> None:
-    error(admin.post("/admin/revoke", {"serial": "1"}, content_length=None), 411, "length_required")
+def test_a_body_of_no_announced_length_is_none_and_no_request_either(admin: Office) -> None:
+    smuggled = message("POST", "/admin/revoke", b'{"serial": "1"}', content_type="application/json")
+    answer = admin.post("/admin/revoke", smuggled, content_length=None)
+    error(answer, 400, "malformed")
+    assert answer.field("Connection") == "close"
+    assert not admin.revocation.asked
+
+
+def test_a_change_that_needs_no_body(admin: Office) -> None:
+    """``curl -X POST`` announces no length."""
+    admin.enroll(pending=True)
+    answer = admin.request("POST", "/admin/enrollments/1/abandon", content_length=None)
+    assert value(answer)["state"] == "closed"
+    error(admin.request("POST", "/admin/revoke", content_length=None), 415, "unsupported_type")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from kipuka.authority.interface import Pending
 from kipuka.enrollment.ledger.records import Records
 from kipuka.errors import Kind, RequestError
 from kipuka.web.admin.api import AdminApi
-from kipuka.web.admin.door import Door
+from kipuka.web.admin.door import CertificateRule, Door
 from kipuka.web.admin.routing import Gate
 from kipuka.web.http.site import EstSite
 from kipuka.web.http.tree import Tree
@@ -135,7 +135,7 @@ def error(answer: Answer, status: int, code: str) -> str:
 
 
 @contextmanager
-def office(world: World, *, complete: bool = True) -> Iterator[Office]:
+def office(world: World, *, complete: bool = True, subjects: Sequence[str] | None = None) -> Iterator[Office]:
     with tempfile.TemporaryDirectory(prefix="kipuka-admin-") as folder:
         path = Path(folder) / "tokens"
         scopes = {"read": [Scope.READ], "revoke": [Scope.REVOKE], "both": list(Scope)}
@@ -152,7 +152,7 @@ def office(world: World, *, complete: bool = True) -> Iterator[Office]:
 
         door = Door(
             TokenFile(path, unexpected),
-            [administrators.certificate],
+            CertificateRule([administrators.certificate], subjects),
             maybeDeferred,
             world.clock,
             Failures(allowed=ALLOWED),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.testing import StringTransport
+from twisted.logger import formatEvent, globalLogPublisher
 
 from kipuka.web.http.limits import LINGER, ConnectionLimit, Limits
 from tests.support import pki
@@ -37,6 +39,25 @@ def slowly(world: World, client: Client, data: bytes, pause: float) -> float:
         if client.closed:
             return world.clock.seconds() - start
     raise AssertionError("the server waited for everything")
+
+
+def test_a_request_refused_unread_is_found_by_its_reference(world: World) -> None:
+    lines: list[str] = []
+    globalLogPublisher.addObserver(observer := lambda event: lines.append(formatEvent(event)))
+    try:
+        client = world.client()
+        client.send(message("POST", f"{EST}/simpleenroll?x", CSR, content_type="multipart/form-data"))
+        answers = client.answers()
+        client = world.client()
+        client.send(GET + b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n")
+        answers += client.answers()[1:]
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert [answer.status for answer in answers] == [415, 400]
+    references = [re.findall(r"\(reference ([0-9a-f]{8})\)\n$", answer.text)[0] for answer in answers]
+    told = [line for line in lines if "refused unread" in line]
+    assert told[0].endswith(f" b'POST' b'{EST}/simpleenroll?x' refused unread: 415 {references[0]}")
+    assert told[1].endswith(f" b'' b'' refused unread: 400 {references[1]}")  # not those of the request before
 
 
 @pytest.mark.parametrize("pause", [0.5, 1, 3, 9.9])

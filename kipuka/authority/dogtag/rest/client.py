@@ -71,7 +71,7 @@ class Client:
         self._connections = agent
         self._agent = CookieAgent(agent, CookieJar())
         self._clock = clock
-        self._timeout = timeout
+        self.timeout = timeout
         self._free = DeferredSemaphore(max_connections)
         self._most_waiting = QUEUE * max_connections
         self._close = close
@@ -133,7 +133,7 @@ class Client:
         self, method: bytes, path: str, body: _Body | None, limit: int, *, at_once: bool = False
     ) -> Answer:
         exchange = Deferred.fromCoroutine((self._sent if at_once else self._queued)(method, path, body, limit))
-        alarm = self._clock.callLater(self._timeout, exchange.cancel)
+        alarm = self._clock.callLater(self.timeout, exchange.cancel)
         try:
             return await exchange
         finally:

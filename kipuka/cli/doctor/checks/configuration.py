@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kipuka.cli.doctor.findings import Finding, fault, ok, warning
+from kipuka.config.administrators import own_makers
 from kipuka.config.faults import ConfigFaults
 from kipuka.config.inspect import inspect
 from kipuka.config.load import build, load
@@ -52,6 +53,10 @@ def behind(config: Config, now: datetime, ask: Callable[[str], str] | None) -> I
         yield fault(SUBJECT, str(each), _FILE_REMEDY)
     if not faults:
         yield ok(SUBJECT, "the files it names hold what they should")
+    if config.admin.subjects is not None:  # without, it is a fault
+        for ca_id in own_makers(config):
+            text = f'who gets a certificate of the CA "{ca_id}" whose subject fits admin.subjects is an administrator'
+            yield warning(SUBJECT, text, "let subject_pattern of each label keep such subjects from devices")
     if config.est.enabled is False:
         yield warning(SUBJECT, "est.enabled is false: no device can enroll", "set it to true")
     open_to_all = [(key, path) for key, path in _confidential(config) if _is_open(path)]

@@ -19,7 +19,7 @@ from kipuka.cli.doctor.checks import handshake, kra, profiles, trial
 from kipuka.cli.doctor.checks.tls import certificates, fingerprints, validity
 from kipuka.cli.doctor.findings import Finding, Level, Report, fault, warning
 from kipuka.config import material
-from kipuka.config.certificates import name_of
+from kipuka.config.certificates import leads_to, name_of
 from kipuka.config.model import DogtagCa, Label
 from kipuka.config.secret import Secret
 from kipuka.errors import AuthorityError, Kind
@@ -50,6 +50,7 @@ class Circumstances:
     :param now: the local clock.
     :param ask: asks a person for a passphrase; None when nobody is there.
     :param anchors: the CAs whose certificates devices may show.
+    :param administrators: the CAs whose certificates make administrators, whatever their subject.
     :param enroll: whether to ask for certificates.
     """
 
@@ -59,6 +60,7 @@ class Circumstances:
     ask: Callable[[str], str] | None
     anchors: Sequence[x509.Certificate] = ()
     enroll: bool = False
+    administrators: Sequence[x509.Certificate] = ()
 
 
 async def examine(ca: DogtagCa, wanted: Sequence[Wanted], around: Circumstances) -> Certificates:
@@ -145,7 +147,8 @@ class Examination:
             self.ca.id, client, self.ca.profile, clock=self.around.reactor, paths=Paths(self.ca.paths)
         )
         chain = await authority.chain()
-        self._tell(answers.ca_certificate(subject, chain, trust), fingerprints(subject, chain), *self._renewal(chain))
+        self._tell(answers.ca_certificate(subject, chain, trust), fingerprints(subject, chain))
+        self._tell(*self._renewal(chain), *self._administrators(chain))
         await self._directory(client, chain[0])
         login = await client.get(f"{self.base}/account/login")
         self.roles = answers.roles_of(login)
@@ -172,6 +175,11 @@ class Examination:
         if self.around.anchors and not set(chain) & set(self.around.anchors):
             text = f"{name_of(chain[0].subject)} is not in tls.client_auth.trust_anchors: its devices cannot renew"
             yield warning(self.subject, text, "add its certificate there")
+
+    def _administrators(self, chain: Certificates) -> Iterable[Finding]:
+        if leads_to(chain, self.around.administrators):
+            text = f"{name_of(chain[0].subject)} is below admin.trust_anchors: its devices are administrators"
+            yield fault(self.subject, text, "name the administrators in admin.subjects, or take another CA for them")
 
     async def _profile(self, client: Client, authority: DogtagAuthority, wanted: Wanted) -> None:
         subject, label = wanted.subject, wanted.label

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from kipuka.authority.dogtag import DogtagAuthority, wire
 from kipuka.authority.dogtag.rest.client import Client
+from kipuka.authority.dogtag.revocation import MOST_WAITING
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Issued
 from kipuka.authority.revoking import Effect, Reason, Revoked, Revokes
@@ -203,6 +204,31 @@ def test_one_after_the_other_in_a_session_of_its_own(dogtag: StandIn, authority:
     dogtag.clock.advance(30)
     assert hung.called
     assert second[0].effect is Effect.REVOKED
+
+
+def test_few_wait_at_a_ca_that_hangs_and_none_is_begun_late(
+    dogtag: StandIn, authority: DogtagAuthority, serial: int
+) -> None:
+    for number in range(200):
+        dogtag.hang_next(after=number)
+    troubles: list[AuthorityError] = []
+
+    async def revoke() -> None:
+        try:
+            await authority.revoke(serial, Reason.SUPERSEDED)
+        except AuthorityError as trouble:
+            troubles.append(trouble)
+
+    for _ in range(200):
+        Deferred.fromCoroutine(revoke())
+    assert len(troubles) == 200 - 1 - MOST_WAITING
+    assert {each.kind for each in troubles} == {Kind.BUSY}
+    dogtag.clock.advance(30)
+    assert len(troubles) >= 198  # at most one has got its turn in the last moment
+    dogtag.clock.advance(30)
+    assert len(troubles) == 200
+    assert len(dogtag.calls) <= 2
+    assert authority._revocation._turn.locked is False
 
 
 def acted(condition: Callable[[transcript.Exchange], bool]) -> list[transcript.Exchange]:

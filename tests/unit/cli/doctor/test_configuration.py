@@ -101,3 +101,18 @@ def test_a_key_for_everybody(file: Path) -> None:
     found = [each for each in configuration.behind(config, pki.NOW, None) if "everybody on" in each.text]
     assert [each.text.split(":")[0] for each in found] == ["tls.key", "est.users"]
     assert "chmod o-rwx" in found[0].remedy
+
+
+def test_a_ca_of_ours_for_administrators_too(file: Path) -> None:
+    lines = '[admin]\nlisten = "127.0.0.1:8444"\ntrust_anchors = "ca.pem"\n'
+
+    def found(text: str) -> list[tuple[Level, str]]:
+        file.write_text(GOOD + text)
+        config, _ = configuration.read(file)
+        assert config is not None
+        return [(each.level, each.text) for each in configuration.behind(config, pki.NOW, None) if "admin" in each.text]
+
+    assert [level for level, _ in found(lines)] == [Level.FAULT] * 2
+    subjects = found(f"{lines}subjects = 'CN=Ada'\n")
+    assert [level for level, _ in subjects] == [Level.WARNING] * 2
+    assert 'a certificate of the CA "first" whose subject fits admin.subjects' in subjects[0][1]

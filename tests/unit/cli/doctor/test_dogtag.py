@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
@@ -91,6 +92,7 @@ class ExaminationTests(SynchronousTestCase):
         self.dogtag.undone = []
         self.findings: list[Finding] = []
         self.anchors = [self.dogtag.issuer.certificate]
+        self.administrators: list[x509.Certificate] = []
 
     def examine(self, *profiles: str, credential: str = "agent", enroll: bool = False, **settings: object) -> bool:
         ca = DogtagCa.model_validate(
@@ -106,7 +108,13 @@ class ExaminationTests(SynchronousTestCase):
             }
         )
         around = Circumstances(
-            self.dogtag.clock, self.findings.append, lambda: datetime.now(UTC), None, self.anchors, enroll
+            self.dogtag.clock,
+            self.findings.append,
+            lambda: datetime.now(UTC),
+            None,
+            self.anchors,
+            enroll,
+            self.administrators,
         )
         client = Client(answers.URL, self.dogtag.agent(credential), self.dogtag.clock)
         trust = (self.dogtag.issuer.certificate,)
@@ -154,6 +162,14 @@ class ExaminationTests(SynchronousTestCase):
         self.anchors = [pki.root("CN=Other").certificate]
         self.examine()
         self.assertIn("its devices cannot renew", self.texts(Level.WARNING)[0])
+
+    def test_its_devices_would_be_administrators(self) -> None:
+        self.administrators = [pki.root("CN=Other").certificate]
+        self.examine()
+        self.assertEqual(self.faults(), [])
+        self.administrators.append(self.dogtag.issuer.certificate)
+        self.examine()
+        self.assertIn("its devices are administrators", self.faults()[0])
 
     def test_another_server(self) -> None:
         self.dogtag.answer_next(Answer(200, "text/html", b"<html>"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kipuka.observe.audit.chain import Broken, Link, Walk, read, seal
+from kipuka.observe.audit.chain import BEGINNING, Broken, Link, Walk, read, seal
 from tests.unit.observe.audit.records import chain, faults, record
 
 LINES = chain(8)
@@ -50,6 +50,36 @@ def test_a_whole_chain() -> None:
 )
 def test_what_was_done_is_said(lines: list[str], expected: list[str]) -> None:
     assert faults(lines) == expected
+
+
+@pytest.mark.parametrize(
+    ("after", "lines", "expected"),
+    [
+        (BEGINNING, LINES, []),
+        (BEGINNING, LINES[2:], ["records 1 to 2 are missing"]),
+        (BEGINNING, chain(1, Link(0, "1" * 64)), [f"record 1 is not the first of a chain: it names {'1' * 64}"]),
+        (read(LINES[1]).link, LINES[2:], []),
+        (read(LINES[1]).link, LINES[3:], ["record 3 is missing"]),
+        (Link(2, "1" * 64), LINES[2:], ["record 3 does not follow this record 2: 2 was changed or replaced"]),
+    ],
+)
+def test_where_it_has_to_begin(after: Link, lines: list[str], expected: list[str]) -> None:
+    walk = Walk(after)
+    assert [fault for line in lines for fault in walk.step(line)] == expected
+    assert list(walk.end()) == []
+
+
+def test_where_it_has_to_lead() -> None:
+    def missing(lines: list[str], through: Link) -> list[str]:
+        walk = Walk(through=through)
+        assert [fault for line in lines for fault in walk.step(line)] == []
+        return list(walk.end())
+
+    last = read(LINES[-1]).link
+    assert missing(LINES, last) == missing(LINES, read(LINES[4]).link) == []
+    assert missing(LINES[:-1], last) == [f"record 8 with the hash {last.hash} is missing or another one"]
+    assert len(missing(LINES, Link(8, "1" * 64))) == 1
+    assert missing([], last)[0] == "there are no records"
 
 
 @given(st.integers(0, len(TEXT) - 1), st.integers(0, 255))

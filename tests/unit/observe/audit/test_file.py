@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kipuka.observe.audit import file as audit_file
-from kipuka.observe.audit.chain import read
+from kipuka.observe.audit.chain import BEGINNING, read, seal
 from kipuka.observe.audit.file import AuditFile, AuditUnavailable
 from tests.unit.observe.audit.records import faults, record
 
@@ -79,6 +79,7 @@ def test_it_goes_on_in_a_new_file_after_logrotate(path: Path, *, restarted: bool
             audit = AuditFile(path)
     audit.append([record(9)])
     audit.close()
+    assert audit.changes() == []
     assert [len(lines(each)) for each in (*moved, path)] == [2, 2, 2, 1]
     assert faults(lines(*moved, path)) == []
 
@@ -145,6 +146,57 @@ def test_records_that_are_cut_off_behind_its_back_are_missing_and_not_replaced(p
     path.write_text(f"{first}\n")
     audit.append([record(4)])
     assert faults(lines(path)) == ["records 2 to 3 are missing"]
+    assert audit.changes() == [f"{path} was cut short or exchanged; its last record was 3, and is 1 now"]
+    assert audit.changes() == []
+
+
+def test_a_file_that_is_emptied_under_it(path: Path, audit: AuditFile) -> None:
+    audit.append([record(1), record(2)])
+    os.truncate(path, 0)
+    audit.append([record(3)])
+    assert read(lines(path)[0]).seq == 3
+    assert audit.changes() == [f"{path} was emptied; its last record was 2"]
+    audit.append([record(4)])
+    assert audit.changes() == []
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_a_file_that_is_deleted_under_it(path: Path, audit: AuditFile, *, create: bool) -> None:
+    audit.append([record(1), record(2)])
+    path.unlink()
+    if create:
+        path.touch()
+    audit.append([record(3)])
+    assert read(lines(path)[0]).seq == 3
+    assert audit.changes() == [f"{path} was deleted; its last record was 2"]
+
+
+def test_an_older_copy_in_its_place(path: Path, audit: AuditFile) -> None:
+    audit.append([record(1)])
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    audit.append([record(2)])
+    path.rename(path.with_name("kept"))
+    copy.rename(path)
+    audit.append([record(3)])
+    assert faults(lines(path)) == ["record 2 is missing"]
+    assert audit.changes() == [f"{path} was cut short or exchanged; its last record was 2, and is 1 now"]
+
+
+def test_another_chain_in_its_place(path: Path, audit: AuditFile) -> None:
+    audit.append([record(1)])
+    path.write_text(f"{seal(record(100), BEGINNING)[0]}\n")
+    audit.append([record(2)])
+    assert audit.changes() == [f"{path} was exchanged; it has another record 1 than was written to it"]
+
+
+def test_what_failed_in_between_hides_no_change(path: Path, audit: AuditFile) -> None:
+    audit.append([record(1)])
+    os.truncate(path, 0)
+    with full(path, 0), pytest.raises(AuditUnavailable):
+        audit.append([record(2)])
+    audit.append([record(2)])
+    assert audit.changes() == [f"{path} was emptied; its last record was 1"]
 
 
 def test_two_processes_write_one_chain(path: Path) -> None:
@@ -161,6 +213,17 @@ def test_two_processes_write_one_chain(path: Path) -> None:
         each.join()
     assert len(lines(path)) == 60
     assert faults(lines(path)) == []
+
+
+def test_a_file_is_moved_away_from_two_processes(path: Path) -> None:
+    one, other = AuditFile(path), AuditFile(path)
+    one.append([record(1)])
+    other.append([record(2)])
+    path.rename(path.with_name("audit.json.1"))
+    one.append([record(3)])  # which has not written the last one of the old file
+    other.append([record(4)])
+    assert faults(lines(path.with_name("audit.json.1"), path)) == []
+    assert one.changes() == other.changes() == []
 
 
 def test_a_lock_that_is_kept(path: Path, audit: AuditFile, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,6 +269,20 @@ class Trails(SynchronousTestCase):
         assert (last["event"], last["count"]) == ("audit records lost", 2)
         assert self.database.batches[-1][0].count == 2
 
+    def test_a_file_that_somebody_emptied_is_recorded_everywhere(self) -> None:
+        trail = self.trail()
+        trail.note(record())
+        self.clock.advance(PAUSE)
+        self.path.write_text("")
+        trail.repeat(record())
+        self.clock.advance(PAUSE)
+        self.clock.advance(PAUSE)
+        told = [json.loads(line) for line in self.lines()]
+        assert [(each["seq"], each["event"]) for each in told] == [(2, "enrollment granted"), (3, "audit file changed")]
+        assert told[-1]["reason"] == f"{self.path} was emptied; its last record was 1"
+        assert self.database.batches[-1][-1].event is AuditEvent.FILE_CHANGED
+        assert self.syslog.lines[-1] == self.lines()[-1]
+
     def test_what_is_left_is_written_at_the_end(self) -> None:
         trail = self.trail()
         trail.note(Record(event=AuditEvent.STOPPED))

@@ -1,0 +1,59 @@
+"""Who gets or loses credentials leaves a record, and no hash does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from kipuka.access.tokens import Scope, Token, Tokens
+from kipuka.access.users import Users
+from kipuka.assembly.rolls import Rolls
+from kipuka.observe.audit.record import AuditEvent, Record, line
+
+BOTH = frozenset(Scope)
+READ = frozenset({Scope.READ})
+
+
+def tokens(**scopes: frozenset[Scope]) -> dict[str, str]:
+    made = datetime(2026, 11, 23, tzinfo=UTC)
+    return Tokens(Token(name, allowed, made, f"sha256:{name}") for name, allowed in scopes.items()).roll
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.rolls = Rolls(self.records.append)
+
+    def see(self, kind: str, roll: dict[str, str]) -> list[tuple[str | None, str | None, int | None]]:
+        self.records.clear()
+        self.rolls.see({kind: roll})
+        assert all(each.event is AuditEvent.CONFIGURED and each.operation == kind for each in self.records)
+        assert "sha256" not in "".join(map(line, self.records))
+        return [(each.outcome, each.reason, each.count) for each in self.records]
+
+
+def test_tokens() -> None:
+    seen = Seen()
+    assert seen.see("tokens", tokens(monitor=READ, ops=BOTH)) == [("in force", "monitor (read), ops (read,revoke)", 2)]
+    assert seen.see("tokens", tokens(monitor=READ, ops=BOTH)) == []
+    assert seen.see("tokens", tokens(ops=BOTH, new=READ)) == [
+        ("removed", "monitor (read)", 1),
+        ("added", "new (read)", 1),
+    ]
+    assert seen.see("tokens", tokens(ops=READ, new=READ)) == [  # other scopes are another token
+        ("removed", "ops (read,revoke)", 1),
+        ("added", "ops (read)", 1),
+    ]
+    assert seen.see("tokens", tokens(ops=READ) | {"new (read)": "another"}) == [("changed", "new (read)", 1)]
+    assert seen.see("tokens", {}) == [("removed", "new (read), ops (read)", 2)]
+
+
+def test_users() -> None:
+    seen = Seen()
+    assert seen.see("users", {}) == []
+    assert seen.see("users", Users({"": "x", "alice, bob": "y"}).roll) == [("added", '"", "alice, bob"', 2)]
+    assert seen.see("users", Users({"": "z", "alice, bob": "y"}).roll) == [("changed", '""', 1)]
+
+
+def test_more_than_a_record_holds_are_counted() -> None:
+    ((_, _, count),) = Seen().see("users", Users({f"user-{number}": "x" for number in range(1000)}).roll)
+    assert count == 1000
