@@ -1,8 +1,9 @@
 """The ledger's memory: what it asks of its database, in words of rows and states.
 
-Every method blocks and is safe to call from any thread. Each is one transaction: it has happened as a whole, on disk,
-when it returns, or not at all. Times are aware and come from the caller; nodes that share a PostgreSQL need clocks
-that agree to well under a second.
+Every method blocks and is safe to call from any thread. Each is one transaction: when it returns it has happened as a
+whole or not at all, and is on disk. Only :meth:`Store.join`, and :meth:`Store.move` where the caller says so, do not
+wait for the disk: a failure of power may undo them, until something that is waited for was written after them. Times
+are aware and come from the caller; nodes that share a PostgreSQL need clocks that agree to well under a second.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ __all__ = ["Changes", "Store", "StoreUnavailable", "UnusableDatabase"]
 _ROW = enrollments.c
 _LARGEST_ID = 2**63 - 1
 _AT_ONCE = 500
+_RETIRED_AT_ONCE = 100
+"""Each of them is a record of the audit, too, and a line of the log."""
 _JOINS = 20
 _PAGE = 1001
 """A thousand, and one to know whether there are more."""
@@ -110,23 +113,17 @@ class Store:
 
     # --- enrollments
 
-    def join(self, application: Application, now: datetime, replay_before: datetime) -> Enrollment:
+    def join(self, application: Application, now: datetime) -> Enrollment:
         """The open row of this key, or a new one in RECEIVED. However many ask at once, they get the same row.
 
         Nobody has been asked for anything yet, so the disk is not waited for: the next move sees to that.
-
-        :param replay_before: a row that was DELIVERED before this is closed, and a new one begins.
         """
         new = _columns(application) | {"state": State.RECEIVED, "created": now, "updated": now}
         with self._database.write(durable=False) as connection:
             # Between two of these statements another may close or add one (PostgreSQL): then there is one to look at.
             for _ in range(_JOINS):
                 row = _first(connection, _OPEN_OF_KEY, {"open_key": application.key})
-                if row is not None:
-                    if row.state is not State.DELIVERED or row.delivered is None or row.delivered >= replay_before:
-                        return row
-                    _change(connection, row.id, {row.state}, {"state": State.CLOSED, "updated": now})
-                row = _first(connection, self._add, new)
+                row = row or _first(connection, self._add, new)
                 if row is not None:
                     return row
         raise StoreUnavailable(f"rows of one key came and went {_JOINS} times while one was being joined")
@@ -255,21 +252,32 @@ class Store:
         with self._database.read() as connection:
             return {ca_id: number for ca_id, number in connection.execute(query).all()}  # noqa: C416 - rows, not tuples
 
-    def retire(self, now: datetime, delivered_before: datetime, untouched_before: datetime) -> int:
-        """Close rows that are over without having been told so, and return how many they were.
+    def retire(
+        self,
+        now: datetime,
+        delivered_before: datetime,
+        untouched_before: datetime,
+        audit: Callable[[Enrollment], Record] | None = None,
+    ) -> list[Enrollment]:
+        """Close rows that are over without having been told so, and return them as they are then.
 
         Those are the ones that were delivered before a time and not asked for again, and the ones that came to nothing
-        (RECEIVED, REJECTED) and that nobody has asked for since another. A few hundred at once: call it until it
-        returns 0.
+        (RECEIVED, REJECTED) and that nobody has asked for since another. Some at once: call it until none is left.
+
+        :param audit: what the audit says of each, in the same transaction.
         """
         is_over = or_(
             and_(_ROW.state == State.DELIVERED, _ROW.delivered < delivered_before),
             and_(_ROW.state.in_((State.RECEIVED, State.REJECTED)), _ROW.updated < untouched_before),
         )
-        some = select(_ROW.id).where(is_over).limit(_AT_ONCE).scalar_subquery()
+        some = select(_ROW.id).where(is_over).order_by(_ROW.id).limit(_RETIRED_AT_ONCE).scalar_subquery()
         closing = update(enrollments).where(_ROW.id.in_(some), is_over).values(state=State.CLOSED, updated=now)
         with self._database.write() as connection:
-            return connection.execute(closing).rowcount
+            closed = connection.execute(closing.returning(*enrollments.c)).mappings().all()
+            rows = sorted(map(enrollment, closed), key=lambda row: row.id)
+            if rows and audit is not None:
+                append(connection, list(map(audit, rows)))
+            return rows
 
     def clean(self, closed_before: datetime) -> int:
         """Delete rows that were closed before this time, and return how many they were.

@@ -255,6 +255,17 @@ class Delivery(Case):
         assert der(self.successResultOf(self.node.ask(csr(key))).certificate) != der(first.certificate)
         assert self.node.states() == [State.CLOSED, State.ISSUED]
 
+    def test_the_replay_window_ends_after_its_last_second_wherever_it_is_asked(self) -> None:
+        key, other = pki.ec_key(), self.new_node("node-2")
+        first = self.successResultOf(self.node.ask(csr(key)))
+        first.written()
+        self.clock.advance(600)
+        assert der(self.successResultOf(other.ask(csr(key))).certificate) == der(first.certificate)
+        self.clock.advance(0.001)
+        seconds = [self.successResultOf(node.ask(csr(key))) for node in (other, self.node)]
+        assert der(seconds[0].certificate) == der(seconds[1].certificate) != der(first.certificate)
+        assert self.node.states() == [State.CLOSED, State.ISSUED]
+
     def test_what_was_never_written_out_is_delivered_whenever_it_is_asked_for(self) -> None:
         key = pki.ec_key()
         first = self.successResultOf(self.node.ask(csr(key)))

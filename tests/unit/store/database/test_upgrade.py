@@ -51,7 +51,7 @@ def upgrade(place: Place, scripts: Path) -> Path | None:
 def row(place: Place) -> Enrollment:
     """A row in a database of today."""
     store = place.open()
-    row = store.join(application(), NOW, NOW)
+    row = store.join(application(), NOW)
     store.close()
     return row
 
@@ -108,7 +108,7 @@ def test_copies_do_not_replace_each_other(tmp_path: Path) -> None:
 def test_what_stands_in_the_wal_is_copied_too(tmp_path: Path) -> None:
     place = SqlitePlace(tmp_path / "kipuka.db")
     store = place.open()  # stays open: nothing is moved out of the WAL
-    row = store.join(application(), NOW, NOW)
+    row = store.join(application(), NOW)
     copy = upgrade(place, history(tmp_path))
     store.close()
     with closing(sqlite3.connect(str(copy))) as connection:
