@@ -128,6 +128,11 @@ class Store:
                     return row
         raise StoreUnavailable(f"rows of one key came and went {_JOINS} times while one was being joined")
 
+    def find(self, key: str) -> Enrollment | None:
+        """The open row of this key, unless there is none."""
+        with self._database.read() as connection:
+            return _first(connection, _OPEN_OF_KEY, {"open_key": key})
+
     def get(self, id: int) -> Enrollment | None:  # noqa: A002 - what it is called everywhere
         """The row of this number, unless there is none, or none any more."""
         if not 0 < id <= _LARGEST_ID:

@@ -133,6 +133,11 @@ class Ledger:
                 return row
             await self.happen(Event.OUTDATED, row)
 
+    async def find(self, application: Application, replay_window: float) -> Enrollment | None:
+        """The open row of this application, if there is one that :meth:`join` would return."""
+        row = await self.run(lambda: self._store.find(application.key))
+        return None if row is None or _is_spent(row, self.now() - timedelta(seconds=replay_window)) else row
+
     async def happen(
         self, event: Event, row: Enrollment, origin: Origin = NOWHERE, **changes: Any
     ) -> Enrollment | None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from kipuka.authority.interface import CertificateStatus, Outcome, Pending
 from kipuka.enrollment.ledger.ledger import CLEAN, QUEUE
 from kipuka.enrollment.ledger.states import Event
+from kipuka.enrollment.registration import Answered
 from kipuka.enrollment.submission import granted
-from kipuka.errors import AuthorityError, Kind
+from kipuka.errors import AuthorityError, Kind, RequestError
 from kipuka.store.rows import State
 from tests.support import pki
 from tests.unit.enrollment.office import ALICE, BOB, DAYS, FakeAuthority, Node, csr, der
@@ -319,6 +321,84 @@ class Delivery(Case):
             certificate = self.successResultOf(asked).certificate
             assert der(certificate) not in seen
             seen.add(der(certificate))
+
+
+class Renewal(Case):
+    """A renewal while the CA cannot say how the certificate stands that is to be renewed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.key = pki.ec_key()
+        self.old = self.ca.issue(csr(self.key)).certificate
+
+    def renew(self, old: x509.Certificate | None = None) -> Deferred[Answered]:
+        return Deferred.fromCoroutine(self.node.registration.renew(old or self.old, csr(self.key), ALICE))
+
+    def silence(self, *questions: str) -> None:
+        async def unanswered(*_: object) -> None:
+            raise trouble(Kind.BAD_ANSWER)
+
+        for question in questions:
+            self.patch(self.ca, question, unanswered)
+
+    def test_nothing_is_written_down_and_nothing_submitted(self) -> None:
+        self.silence("status")
+        assert self.kind_of(self.renew()) is Kind.BAD_ANSWER
+        assert self.node.rows() == []
+
+    def test_what_was_issued_and_not_written_out_is_given(self) -> None:
+        first = self.successResultOf(self.renew())
+        for question in ("status", "chain"):
+            self.silence(question)
+            assert der(self.successResultOf(self.renew()).certificate) == der(first.certificate)
+        assert len(self.ca.asked) == 1
+
+    def test_what_was_written_out_is_given_for_the_replay_window(self) -> None:
+        first = self.successResultOf(self.renew())
+        first.written()
+        self.silence("status")
+        self.clock.advance(600)
+        assert der(self.successResultOf(self.renew()).certificate) == der(first.certificate)
+        self.clock.advance(1)
+        assert self.kind_of(self.renew()) is Kind.BAD_ANSWER
+
+    def test_what_waits_is_waited_for_and_a_refusal_is_told(self) -> None:
+        self.ca.script = [Pending("17")]
+        self.renew().addErrback(lambda _: None).cancel()
+        self.silence("status")
+        waiting = self.renew()
+        (row,) = self.node.rows()
+        self.successResultOf(Deferred.fromCoroutine(self.node.ledger.happen(Event.REFUSED, row, reason="No.")))
+        assert self.kind_of(waiting) is Kind.REFUSED
+
+    def test_what_the_ca_has_not_is_not_submitted(self) -> None:
+        self.ca.script = [trouble(Kind.BUSY)]
+        assert self.kind_of(self.renew()) is Kind.BUSY
+        self.silence("status")
+        assert self.kind_of(self.renew()) is Kind.BAD_ANSWER
+        assert len(self.ca.asked) == 1
+
+    def test_what_proves_absent_meanwhile_is_not_submitted(self) -> None:
+        self.ca.script = [trouble(Kind.NO_ANSWER)]
+        self.renew().addErrback(lambda _: None).cancel()
+        self.silence("status")
+        waiting = self.renew()
+        (row,) = self.node.rows()
+        self.successResultOf(Deferred.fromCoroutine(self.node.ledger.happen(Event.ABSENT, row)))
+        assert self.kind_of(waiting) is Kind.BAD_ANSWER
+        assert len(self.ca.asked) == 1
+
+    def test_an_expired_one_is_not_given_and_no_other_submitted(self) -> None:
+        self.successResultOf(self.renew())
+        self.silence("status")
+        self.clock.advance((DAYS + 1) * 86400)
+        assert self.kind_of(self.renew()) is Kind.BAD_ANSWER
+        assert self.node.states() == [State.CLOSED]
+
+    def test_a_revoked_certificate_gets_nothing_whatever_there_is(self) -> None:
+        self.successResultOf(self.renew())
+        self.ca.statuses[self.old.serial_number] = CertificateStatus.REVOKED
+        self.failureResultOf(self.renew(), RequestError)
 
 
 class Kept(Case):

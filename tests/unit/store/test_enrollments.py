@@ -42,6 +42,14 @@ def test_join_of_a_closed_key_is_a_new_row(store: Store) -> None:
     assert (second.state, second.created) == (State.RECEIVED, LATER)
 
 
+def test_find(store: Store) -> None:
+    row = store.join(application(), NOW)
+    assert store.find(application().key) == row
+    assert store.find(application(2).key) is None
+    store.move(row.id, OPEN, State.CLOSED, LATER)
+    assert store.find(application().key) is None
+
+
 def test_get_of_a_row_that_is_not_there(store: Store) -> None:
     for number in (-1, 0, 1, 2**63 - 1, 2**63, 10**30):
         assert store.get(number) is None
