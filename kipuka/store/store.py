@@ -23,6 +23,7 @@ from kipuka.store.database.engine import Database
 from kipuka.store.database.opening import open_database
 from kipuka.store.database.upgrade import bring_up_to_date
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
+from kipuka.store.listing import Filters, listing
 from kipuka.store.rows import Application, Enrollment, State
 from kipuka.store.schema import IS_OPEN, enrollment, enrollments, leases, processes
 
@@ -63,6 +64,7 @@ class Changes(TypedDict, total=False):
     serial: str | None
     certificate: bytes | None
     reason: str | None
+    not_after: datetime | None
     delivered: datetime | None
 
 
@@ -199,50 +201,14 @@ class Store:
         with self._database.read() as connection:
             return frozenset(connection.execute(query).scalars())
 
-    def page(
-        self,
-        *,
-        states: Collection[State] | None = None,
-        ca_id: str | None = None,
-        label: str | None = None,
-        caller: str | None = None,
-        subject: str | None = None,
-        serial: str | None = None,
-        since: datetime | None = None,
-        certified: bool = False,
-        before: int | None = None,
-        limit: int = 50,
-    ) -> list[Enrollment]:
+    def page(self, *, before: int | None = None, limit: int = 50, **filters: Unpack[Filters]) -> list[Enrollment]:
         """Rows for people, newest first.
 
-        :param caller: a part of the caller's name, in upper or lower case.
-        :param subject: a part of the subject that was asked for, in upper or lower case.
-        :param serial: of the certificate, as hex with 0x.
-        :param since: first asked for at or after this time.
-        :param certified: only those for which there is a certificate.
         :param before: the cursor: the id of the last row of the page before this one.
         :param limit: how many at most, 1 to 1001.
         """
-        query = select(enrollments).order_by(_ROW.id.desc()).limit(max(1, min(limit, _PAGE)))
-        if states is not None:
-            query = query.where(_ROW.state.in_(states))
-        if ca_id is not None:
-            query = query.where(_ROW.ca_id == ca_id)
-        if label is not None:
-            query = query.where(_ROW.label == label)
-        if caller is not None:
-            query = query.where(_ROW.caller.icontains(caller, autoescape=True))
-        if subject is not None:
-            query = query.where(_ROW.subject.icontains(subject, autoescape=True))
-        if serial is not None:
-            query = query.where(_ROW.serial == serial)
-        if since is not None:
-            query = query.where(_ROW.created >= since)
-        if certified:
-            query = query.where(_ROW.certificate.is_not(None))
-        if before is not None:
-            query = query.where(_ROW.id < min(before, _LARGEST_ID))
-        return self._rows(query)
+        query = listing(**filters).limit(max(1, min(limit, _PAGE)))
+        return self._rows(query if before is None else query.where(_ROW.id < min(before, _LARGEST_ID)))
 
     def counts(self) -> dict[State, int]:
         """How many rows there are in each state, those with none included."""
@@ -266,14 +232,16 @@ class Store:
     ) -> list[Enrollment]:
         """Close rows that are over without having been told so, and return them as they are then.
 
-        Those are the ones that were delivered before a time and not asked for again, and the ones that came to nothing
-        (RECEIVED, REJECTED) and that nobody has asked for since another. Some at once: call it until none is left.
+        Those are the ones that were delivered before a time and not asked for again, the ones that came to nothing
+        (RECEIVED, REJECTED) and that nobody has asked for since another, and certificates that nobody came for and that
+        have expired. Some at once: call it until none is left.
 
         :param audit: what the audit says of each, in the same transaction.
         """
         is_over = or_(
             and_(_ROW.state == State.DELIVERED, _ROW.delivered < delivered_before),
             and_(_ROW.state.in_((State.RECEIVED, State.REJECTED)), _ROW.updated < untouched_before),
+            and_(_ROW.state == State.ISSUED, _ROW.not_after <= now),
         )
         some = select(_ROW.id).where(is_over).order_by(_ROW.id).limit(_RETIRED_AT_ONCE).scalar_subquery()
         closing = update(enrollments).where(_ROW.id.in_(some), is_over).values(state=State.CLOSED, updated=now)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -415,6 +415,16 @@ class Kept(Case):
             self.node.ask(csr()).addErrback(lambda _: None)
         self.clock.pump([86400] * 200)
         assert self.node.states() == [State.PENDING, State.UNKNOWN, State.ISSUED]
+
+    def test_a_certificate_that_nobody_came_for_is_kept_until_it_expires(self) -> None:
+        self.successResultOf(self.node.ask(csr()))
+        (row,) = self.node.rows()
+        assert row.not_after == pki.NOW + timedelta(days=DAYS)
+        self.clock.advance((row.not_after - self.node.ledger.now()).total_seconds() - 1)
+        assert self.node.states() == [State.ISSUED]
+        self.clock.advance(CLEAN)
+        assert self.node.states() == [State.CLOSED]
+        assert self.node.events[-1] == (Event.OUTDATED, row.id)
 
     def test_what_came_to_nothing_and_nobody_comes_back_for_is_not_kept_for_ever(self) -> None:
         self.ca.script = [trouble(Kind.BUSY), trouble(Kind.REFUSED)]

@@ -63,9 +63,18 @@ def test_move_changes_what_it_is_told_and_nothing_else(store: Store) -> None:
     assert store.get(row.id) == moved
     certificate = bytes(range(256))
     issued = store.move(
-        row.id, {State.SUBMITTING}, State.ISSUED, LATER, certificate=certificate, serial="0x1f", request_id="7"
+        row.id,
+        {State.SUBMITTING},
+        State.ISSUED,
+        LATER,
+        certificate=certificate,
+        serial="0x1f",
+        request_id="7",
+        not_after=LATER,
     )
-    assert issued == replace(moved, state=State.ISSUED, certificate=certificate, serial="0x1f", request_id="7")
+    assert issued == replace(
+        moved, state=State.ISSUED, certificate=certificate, serial="0x1f", request_id="7", not_after=LATER
+    )
     cleared = store.move(row.id, {State.ISSUED}, State.ISSUED, LATER, process=None)
     assert cleared == replace(issued, process=None)
     assert store.get(other.id) == other
@@ -243,6 +252,17 @@ def test_retire_closes_what_was_delivered_and_what_nobody_came_back_for(store: S
     left = {row.state for row in store.page(states=OPEN)}
     assert left == {State.SUBMITTING, State.UNKNOWN, State.PENDING, State.ISSUED}
     assert store.page(states={State.CLOSED}) == sorted([delivered, *others], key=lambda row: -row.id)
+
+
+def test_retire_closes_certificates_that_expired_before_anybody_came(store: Store) -> None:
+    expiries = [NOW, LATER, LATER + SECOND, None]
+    rows = [store.join(application(number), NOW) for number in range(len(expiries))]
+    for row, not_after in zip(rows, expiries, strict=True):
+        store.move(row.id, OPEN, State.ISSUED, NOW, not_after=not_after)
+    assert [row.id for row in store.retire(LATER, NOW, NOW)] == [rows[0].id, rows[1].id]
+    other = store.join(application(9), NOW)
+    store.move(other.id, OPEN, State.PENDING, NOW, not_after=NOW)
+    assert store.retire(LATER, NOW, NOW) == []
 
 
 def test_retire_takes_some_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
