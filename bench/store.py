@@ -47,10 +47,10 @@ def _figures(store: Store, threads: int) -> Iterator[str]:
     first = threads * ROWS
 
     def join(number: int) -> None:
-        rows.append(store.join(_application(first + number), _now(), _now()))
+        rows.append(store.join(_application(first + number), _now()))
 
     def join_again(number: int) -> None:
-        store.join(rows[number].application, _now(), _now())
+        store.join(rows[number].application, _now())
 
     def move(number: int) -> None:
         store.move(rows[number].id, {State.RECEIVED}, State.ISSUED, _now(), certificate=b"x" * 900)

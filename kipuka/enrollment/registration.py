@@ -25,7 +25,7 @@ from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.submission import Submitter
 from kipuka.errors import AuthorityError, Kind, RequestError
-from kipuka.store.rows import Enrollment, State
+from kipuka.store.rows import Application, Enrollment, State
 from kipuka.store.store import StoreUnavailable
 
 __all__ = ["Answered", "Applicant", "Names", "Registration", "Times"]
@@ -107,15 +107,28 @@ class Registration:
     ) -> Answered:
         """Ask for the successor of a certificate, same key or another (RFC 7030 §4.2.2).
 
+        While the CA cannot say how the certificate stands nothing is submitted, but what was submitted when it could
+        is answered as ever.
+
         :raises RequestError: when the certificate is not this label's CA's, or revoked.
         :raises AuthorityError: refused, or in trouble.
         """
-        await self._must_be_own(certificate)
-        await self._must_be_good(certificate)
+        doubt = None
+        try:
+            await self._must_be_own(certificate)
+            await self._must_be_good(certificate)
+        except AuthorityError as trouble:
+            doubt = trouble
         request = EnrollmentRequest(csr, self._profile, caller.name, names, renews=certificate)
-        return await self._answer(request, caller, "simplereenroll")
+        return await self._answer(request, caller, "simplereenroll", doubt)
 
-    async def _answer(self, request: EnrollmentRequest, caller: Applicant, operation: str) -> Answered:
+    async def _answer(
+        self, request: EnrollmentRequest, caller: Applicant, operation: str, doubt: AuthorityError | None = None
+    ) -> Answered:
+        """Join the row of the request, and answer from it.
+
+        :param doubt: why nothing may be submitted.
+        """
         if request.names is not None and not isinstance(self._authority, ChangesNames):
             raise RequestError(
                 Kind.FORBIDDEN,
@@ -123,19 +136,31 @@ class Registration:
             )
         wanted = application(request, caller, operation=operation, label=self._label, ca_id=self._authority.id)
         try:
-            row = await self._ledger.join(wanted, self._times.replay)
-            return await self._follow(row, request, caller)
+            row = await self._join(wanted, doubt)
+            return await self._follow(row, request, caller, doubt)
         except StoreUnavailable as trouble:
             raise AuthorityError(
                 Kind.UNREACHABLE, "The server cannot write requests down at the moment: try again later.", str(trouble)
             ) from trouble
 
-    async def _follow(self, row: Enrollment, request: EnrollmentRequest, caller: Applicant) -> Answered:
+    async def _join(self, wanted: Application, doubt: AuthorityError | None) -> Enrollment:
+        if doubt is None:
+            return await self._ledger.join(wanted, self._times.replay)
+        row = await self._ledger.find(wanted, self._times.replay)
+        if row is None:
+            raise doubt
+        return row
+
+    async def _follow(
+        self, row: Enrollment, request: EnrollmentRequest, caller: Applicant, doubt: AuthorityError | None
+    ) -> Answered:
         """Go with the row until there is something to tell the client."""
         fresh = False  # whether this very call saw the certificate come
         while True:
             match row.state:
                 case State.RECEIVED:
+                    if doubt is not None:
+                        raise doubt
                     row = await self._submitter.submit(row, request, caller.origin)
                     fresh = True
                 case State.SUBMITTING | State.UNKNOWN:
@@ -150,7 +175,7 @@ class Registration:
                     if fresh or not (self._is_over(certificate, request) or await self._is_revoked(certificate)):
                         return Answered(row, certificate, self._delivery(row))
                     await self._ledger.happen(Event.OUTDATED, row)
-                    row = await self._ledger.join(row.application, self._times.replay)
+                    row = await self._join(row.application, doubt)
                 case State.REJECTED:
                     refusal = AuthorityError(Kind.REFUSED, row.reason or "The CA refused the request.")
                     refusal.written = partial(self._submitter.note, Event.TOLD, row)

@@ -272,5 +272,6 @@ def granted(outcome: Issued) -> dict[str, Any]:
     return {
         "certificate": certificate.public_bytes(Encoding.DER),
         "serial": f"0x{certificate.serial_number:x}",
+        "not_after": certificate.not_valid_after_utc,
         "reason": None,
     }

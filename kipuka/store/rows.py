@@ -61,6 +61,7 @@ class Enrollment:
     :param absent_since: while UNKNOWN: since when every look-up at the CA, without a failing one, found nothing.
     :param request_id: the CA's number of the request.
     :param certificate: DER, once issued.
+    :param not_after: when the certificate expires.
     :param reason: why it was rejected, or what is known of a trouble; safe for the client.
     """
 
@@ -77,3 +78,4 @@ class Enrollment:
     certificate: bytes | None = None
     reason: str | None = None
     delivered: datetime | None = None
+    not_after: datetime | None = None

@@ -89,6 +89,7 @@ enrollments = Table(
     Column("certificate", LargeBinary),
     Column("reason", Words),
     Column("delivered", Instant),
+    Column("not_after", Instant),
     sqlite_autoincrement=True,  # the id of a row that was cleaned away is not given to another
 )
 

@@ -1,8 +1,9 @@
 """The ledger's memory: what it asks of its database, in words of rows and states.
 
-Every method blocks and is safe to call from any thread. Each is one transaction: it has happened as a whole, on disk,
-when it returns, or not at all. Times are aware and come from the caller; nodes that share a PostgreSQL need clocks
-that agree to well under a second.
+Every method blocks and is safe to call from any thread. Each is one transaction: when it returns it has happened as a
+whole or not at all, and is on disk. Only :meth:`Store.join`, and :meth:`Store.move` where the caller says so, do not
+wait for the disk: a failure of power may undo them, until something that is waited for was written after them. Times
+are aware and come from the caller; nodes that share a PostgreSQL need clocks that agree to well under a second.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from kipuka.store.database.engine import Database
 from kipuka.store.database.opening import open_database
 from kipuka.store.database.upgrade import bring_up_to_date
 from kipuka.store.errors import StoreUnavailable, UnusableDatabase
+from kipuka.store.listing import Filters, listing
 from kipuka.store.rows import Application, Enrollment, State
 from kipuka.store.schema import IS_OPEN, enrollment, enrollments, leases, processes
 
@@ -30,6 +32,8 @@ __all__ = ["Changes", "Store", "StoreUnavailable", "UnusableDatabase"]
 _ROW = enrollments.c
 _LARGEST_ID = 2**63 - 1
 _AT_ONCE = 500
+_RETIRED_AT_ONCE = 100
+"""Each of them is a record of the audit, too, and a line of the log."""
 _JOINS = 20
 _PAGE = 1001
 """A thousand, and one to know whether there are more."""
@@ -60,6 +64,7 @@ class Changes(TypedDict, total=False):
     serial: str | None
     certificate: bytes | None
     reason: str | None
+    not_after: datetime | None
     delivered: datetime | None
 
 
@@ -110,26 +115,25 @@ class Store:
 
     # --- enrollments
 
-    def join(self, application: Application, now: datetime, replay_before: datetime) -> Enrollment:
+    def join(self, application: Application, now: datetime) -> Enrollment:
         """The open row of this key, or a new one in RECEIVED. However many ask at once, they get the same row.
 
         Nobody has been asked for anything yet, so the disk is not waited for: the next move sees to that.
-
-        :param replay_before: a row that was DELIVERED before this is closed, and a new one begins.
         """
         new = _columns(application) | {"state": State.RECEIVED, "created": now, "updated": now}
         with self._database.write(durable=False) as connection:
             # Between two of these statements another may close or add one (PostgreSQL): then there is one to look at.
             for _ in range(_JOINS):
                 row = _first(connection, _OPEN_OF_KEY, {"open_key": application.key})
-                if row is not None:
-                    if row.state is not State.DELIVERED or row.delivered is None or row.delivered >= replay_before:
-                        return row
-                    _change(connection, row.id, {row.state}, {"state": State.CLOSED, "updated": now})
-                row = _first(connection, self._add, new)
+                row = row or _first(connection, self._add, new)
                 if row is not None:
                     return row
         raise StoreUnavailable(f"rows of one key came and went {_JOINS} times while one was being joined")
+
+    def find(self, key: str) -> Enrollment | None:
+        """The open row of this key, unless there is none."""
+        with self._database.read() as connection:
+            return _first(connection, _OPEN_OF_KEY, {"open_key": key})
 
     def get(self, id: int) -> Enrollment | None:  # noqa: A002 - what it is called everywhere
         """The row of this number, unless there is none, or none any more."""
@@ -197,50 +201,14 @@ class Store:
         with self._database.read() as connection:
             return frozenset(connection.execute(query).scalars())
 
-    def page(
-        self,
-        *,
-        states: Collection[State] | None = None,
-        ca_id: str | None = None,
-        label: str | None = None,
-        caller: str | None = None,
-        subject: str | None = None,
-        serial: str | None = None,
-        since: datetime | None = None,
-        certified: bool = False,
-        before: int | None = None,
-        limit: int = 50,
-    ) -> list[Enrollment]:
+    def page(self, *, before: int | None = None, limit: int = 50, **filters: Unpack[Filters]) -> list[Enrollment]:
         """Rows for people, newest first.
 
-        :param caller: a part of the caller's name, in upper or lower case.
-        :param subject: a part of the subject that was asked for, in upper or lower case.
-        :param serial: of the certificate, as hex with 0x.
-        :param since: first asked for at or after this time.
-        :param certified: only those for which there is a certificate.
         :param before: the cursor: the id of the last row of the page before this one.
         :param limit: how many at most, 1 to 1001.
         """
-        query = select(enrollments).order_by(_ROW.id.desc()).limit(max(1, min(limit, _PAGE)))
-        if states is not None:
-            query = query.where(_ROW.state.in_(states))
-        if ca_id is not None:
-            query = query.where(_ROW.ca_id == ca_id)
-        if label is not None:
-            query = query.where(_ROW.label == label)
-        if caller is not None:
-            query = query.where(_ROW.caller.icontains(caller, autoescape=True))
-        if subject is not None:
-            query = query.where(_ROW.subject.icontains(subject, autoescape=True))
-        if serial is not None:
-            query = query.where(_ROW.serial == serial)
-        if since is not None:
-            query = query.where(_ROW.created >= since)
-        if certified:
-            query = query.where(_ROW.certificate.is_not(None))
-        if before is not None:
-            query = query.where(_ROW.id < min(before, _LARGEST_ID))
-        return self._rows(query)
+        query = listing(**filters).limit(max(1, min(limit, _PAGE)))
+        return self._rows(query if before is None else query.where(_ROW.id < min(before, _LARGEST_ID)))
 
     def counts(self) -> dict[State, int]:
         """How many rows there are in each state, those with none included."""
@@ -255,21 +223,34 @@ class Store:
         with self._database.read() as connection:
             return {ca_id: number for ca_id, number in connection.execute(query).all()}  # noqa: C416 - rows, not tuples
 
-    def retire(self, now: datetime, delivered_before: datetime, untouched_before: datetime) -> int:
-        """Close rows that are over without having been told so, and return how many they were.
+    def retire(
+        self,
+        now: datetime,
+        delivered_before: datetime,
+        untouched_before: datetime,
+        audit: Callable[[Enrollment], Record] | None = None,
+    ) -> list[Enrollment]:
+        """Close rows that are over without having been told so, and return them as they are then.
 
-        Those are the ones that were delivered before a time and not asked for again, and the ones that came to nothing
-        (RECEIVED, REJECTED) and that nobody has asked for since another. A few hundred at once: call it until it
-        returns 0.
+        Those are the ones that were delivered before a time and not asked for again, the ones that came to nothing
+        (RECEIVED, REJECTED) and that nobody has asked for since another, and certificates that nobody came for and that
+        have expired. Some at once: call it until none is left.
+
+        :param audit: what the audit says of each, in the same transaction.
         """
         is_over = or_(
             and_(_ROW.state == State.DELIVERED, _ROW.delivered < delivered_before),
             and_(_ROW.state.in_((State.RECEIVED, State.REJECTED)), _ROW.updated < untouched_before),
+            and_(_ROW.state == State.ISSUED, _ROW.not_after <= now),
         )
-        some = select(_ROW.id).where(is_over).limit(_AT_ONCE).scalar_subquery()
+        some = select(_ROW.id).where(is_over).order_by(_ROW.id).limit(_RETIRED_AT_ONCE).scalar_subquery()
         closing = update(enrollments).where(_ROW.id.in_(some), is_over).values(state=State.CLOSED, updated=now)
         with self._database.write() as connection:
-            return connection.execute(closing).rowcount
+            closed = connection.execute(closing.returning(*enrollments.c)).mappings().all()
+            rows = sorted(map(enrollment, closed), key=lambda row: row.id)
+            if rows and audit is not None:
+                append(connection, list(map(audit, rows)))
+            return rows
 
     def clean(self, closed_before: datetime) -> int:
         """Delete rows that were closed before this time, and return how many they were.

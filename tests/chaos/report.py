@@ -28,6 +28,11 @@ class Run:
     tracebacks: int
     """In the daemon's log."""
 
+    @property
+    def good(self) -> bool:
+        """Whether the verdict is good, and kipuka met nothing that it did not foresee."""
+        return self.verdict.good and not self.tracebacks
+
 
 def table(run: Run) -> str:
     """Return the table, the findings, and how to repeat the run."""
@@ -61,7 +66,9 @@ def table(run: Run) -> str:
     lines = [f"  {name:{width}}  {value}" for name, value in rows]
     for title, findings in (("LOST", verdict.lost), ("DOUBLED", verdict.doubled), ("WRONG", verdict.wrong)):
         lines += _listed(title, findings)
-    lines.append("GOOD: exactly one certificate for each request" if verdict.good else "BAD")
+    if run.tracebacks:
+        lines.append(f"UNFORESEEN: {run.tracebacks} tracebacks in kipuka's log")
+    lines.append("GOOD: exactly one certificate for each request" if run.good else "BAD")
     return "\n".join(lines)
 
 

@@ -34,7 +34,7 @@ def passed(plan: schedule.Schedule, options: Options, again: str) -> report.Run:
     run = chaos(plan, options)
     text = report.table(run)
     print(text)
-    assert run.verdict.good, f"repeat with: {again}\n{text}"
+    assert run.good, f"repeat with: {again}\n{text}"
     # A run in which nothing went wrong proves nothing.
     to_cas = sum(proxy.cuts for name, proxy in run.proxies.items() if name != "to kipuka")
     assert run.proxies["to kipuka"].cuts and to_cas, "a proxy has cut nothing"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 from cryptography import x509
 
-from tests.chaos import schedule
+from tests.chaos import report, schedule
 from tests.chaos.clients import Result, public_key
 from tests.chaos.dogtag import agreed
 from tests.chaos.proxy import Proxy
@@ -98,6 +99,18 @@ class TestVerdict:
         verdict = judge([dataclasses.replace(result(key, certificate), refusal_expected=True)], [certificate])
         assert [each.certificates for each in verdict.doubled] == [1]
         assert len(verdict.wrong) == 1
+
+
+class TestReport:
+    @pytest.mark.parametrize(("tracebacks", "ending"), [(0, "GOOD"), (1, "BAD")])
+    def test_a_traceback_is_bad_whatever_became_of_the_certificates(self, tracebacks: int, ending: str) -> None:
+        key = pki.ec_key()
+        results = [result(key, issued(key))]
+        verdict = judge(results, [each.certificate for each in results if each.certificate is not None])
+        made = schedule.make(1, 1)
+        run = report.Run(made, results, verdict, Counter(), {}, Counter(), seconds=1.0, tracebacks=tracebacks)
+        assert run.good is (tracebacks == 0)
+        assert report.table(run).splitlines()[-1].startswith(ending)
 
 
 class TestSchedule:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -18,8 +19,8 @@ from twisted.logger import Logger
 
 from kipuka.enrollment.audit import NOWHERE, Attests, describe
 from kipuka.enrollment.ledger.states import PASSING, Event, sources, target
-from kipuka.observe.audit.record import Origin
-from kipuka.store.rows import Application, Enrollment
+from kipuka.observe.audit.record import Origin, Record
+from kipuka.store.rows import Application, Enrollment, State
 from kipuka.store.store import Store, StoreUnavailable
 
 T = TypeVar("T")
@@ -122,11 +123,20 @@ class Ledger:
     async def join(self, application: Application, replay_window: float) -> Enrollment:
         """The open row of this application, or a new one.
 
+        :param replay_window: a row that was delivered so many seconds ago is over.
         :raises StoreUnavailable: then nothing may be sent to a CA.
         """
-        now = self.now()
-        oldest = now - timedelta(seconds=replay_window)
-        return await self.run(lambda: self._store.join(application, now, oldest))
+        while True:
+            now = self.now()
+            row = await self.run(partial(self._store.join, application, now))
+            if not _is_spent(row, now - timedelta(seconds=replay_window)):
+                return row
+            await self.happen(Event.OUTDATED, row)
+
+    async def find(self, application: Application, replay_window: float) -> Enrollment | None:
+        """The open row of this application, if there is one that :meth:`join` would return."""
+        row = await self.run(lambda: self._store.find(application.key))
+        return None if row is None or _is_spent(row, self.now() - timedelta(seconds=replay_window)) else row
 
     async def happen(
         self, event: Event, row: Enrollment, origin: Origin = NOWHERE, **changes: Any
@@ -147,15 +157,23 @@ class Ledger:
             states, lasts = (sources(event), target(event)), event not in PASSING
             return self._store.move(row.id, *states, self.now(), row, recorded, durable=lasts, **changes)
 
-        audit = self._audit
-        recorded = None if audit is None else lambda moved: audit.stamped(describe(event, moved, origin))
+        recorded = self._recorded(event, origin)
         moved = await self.run(move)
         if moved is not None:
-            self._record(event, moved)
-            if audit is not None and event is not Event.TAKEN:  # which is attested by whoever took it
-                audit.repeat(describe(event, moved, origin))
-            self._tell(moved)
+            self._happened(event, moved, origin)
         return moved
+
+    def _recorded(self, event: Event, origin: Origin = NOWHERE) -> Callable[[Enrollment], Record] | None:
+        """What the store writes into the audit of an event, given the row after it."""
+        audit = self._audit
+        return None if audit is None else lambda row: audit.stamped(describe(event, row, origin))
+
+    def _happened(self, event: Event, row: Enrollment, origin: Origin = NOWHERE) -> None:
+        """Tell of an event that is in the store, and in its audit."""
+        self._record(event, row)
+        if self._audit is not None and event is not Event.TAKEN:  # which is attested by whoever took it
+            self._audit.repeat(describe(event, row, origin))
+        self._tell(row)
 
     async def attest(self, event: Event, row: Enrollment, origin: Origin = NOWHERE) -> None:
         """Have the audit's record of an event that happened to a row on disk in all places where it must be.
@@ -241,8 +259,10 @@ class Ledger:
         now = self.now()
         delivered_before, before = now - self.replay, now - self.keep
         # In small steps: with SQLite whoever enrolls meanwhile is next in the queue.
-        while await self.run(lambda: self._store.retire(now, delivered_before, before)):
-            pass
+        recorded = self._recorded(Event.OUTDATED)
+        while closed := await self.run(lambda: self._store.retire(now, delivered_before, before, recorded)):
+            for row in closed:
+                self._happened(Event.OUTDATED, row)
         while await self.run(lambda: self._store.clean(before)):
             pass
         while await self.run(lambda: self._store.audit.clean(before)):
@@ -268,6 +288,11 @@ def loop(body: Callable[[], Coroutine[Deferred[Any], Any, None]], clock: IReacto
     calls = LoopingCall(lambda: Deferred.fromCoroutine(guarded()))
     calls.clock = clock
     return calls
+
+
+def _is_spent(row: Enrollment, replay_before: datetime) -> bool:
+    """Whether its certificate was written out so long ago that the same request is a new one."""
+    return row.state is State.DELIVERED and row.delivered is not None and row.delivered < replay_before
 
 
 def _give_up(waiter: Deferred[Enrollment | None]) -> None:

@@ -8,8 +8,10 @@ are allows.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import Any, cast
 
 from klein import Klein
@@ -29,6 +31,7 @@ from kipuka.web.est.authentication import Passwords, basic_credentials, wants_ba
 from kipuka.web.http import session
 from kipuka.web.http.answers import Answer, prepare, text
 from kipuka.web.http.errors import refusal
+from kipuka.web.http.limits import LimitedChannel
 
 _log = Logger("kipuka.est")
 _ROOT = "/.well-known/est"
@@ -139,8 +142,9 @@ class Gate:
                 raise
             ended(answer.outcome)
             if answer.written is not None:
-                written = answer.written
-                request.notifyFinish().addCallbacks(lambda _: written(), lambda _: None)
+                # In this request's context, whose reference the log and the audit name.
+                channel, written = cast("LimitedChannel", request.channel), partial(copy_context().run, answer.written)
+                request.notifyFinish().addCallbacks(lambda _: channel.when_sent(written), lambda _: None)
             return prepare(request, answer)
 
         return Deferred.fromCoroutine(work())

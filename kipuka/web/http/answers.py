@@ -22,7 +22,7 @@ class Answer:
     """A complete HTTP answer.
 
     :param headers: fields beside Content-Type and Content-Length, in the order they are to be sent.
-    :param written: called when the answer has been written out to its last byte, and not when the client was gone.
+    :param written: called when the answer's last byte was sent, and never when the connection had ended before that.
     :param outcome: what the metrics call it: ``issued``, ``pending``, ``answered``, or the kind of an error.
     """
 

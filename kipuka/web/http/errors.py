@@ -28,7 +28,16 @@ _STATUS = {
     Kind.UNDECIDED: 503,
     Kind.NO_ANSWER: 504,
 }
-_LATER = {Kind.UNREACHABLE, Kind.TOO_MANY, Kind.BUSY, Kind.UNDECIDED, Kind.NO_ANSWER}
+_LATER = {
+    # A Dogtag that has lost its directory knows its agents no more and fails at all else, until it has it back.
+    Kind.MISCONFIGURED,
+    Kind.BAD_ANSWER,
+    Kind.UNREACHABLE,
+    Kind.TOO_MANY,
+    Kind.BUSY,
+    Kind.UNDECIDED,
+    Kind.NO_ANSWER,
+}
 REALM = "kipuka"
 
 

@@ -22,6 +22,7 @@ from twisted.web.http import HTTPChannel, Request
 
 from kipuka.web.http import json_answers
 from kipuka.web.http.answers import Answer, date, fields, reason, text, with_reference
+from kipuka.web.http.sent import Outgoing
 
 _log = Logger("kipuka.access")
 
@@ -65,6 +66,7 @@ class LimitedChannel(HTTPChannel):
     refused = False
     _deadline: IDelayedCall | None = None
     _cut: IDelayedCall | None = None
+    _outgoing: Outgoing | None = None
     _in_request = False
     _last = False
     _command = _path = b""
@@ -119,6 +121,12 @@ class LimitedChannel(HTTPChannel):
             # Twisted forgets it: whoever sends requests and reads no answers would fill the memory.
             self._networkProducer.pauseProducing()
 
+    def when_sent(self, then: Callable[[], None]) -> None:
+        """Have it called when the answers so far are out; see :meth:`~kipuka.web.http.sent.Outgoing.when_sent`."""
+        if self._outgoing is None:
+            self._outgoing = Outgoing(self.transport, self.callLater)
+        self._outgoing.when_sent(then)
+
     def last_request(self) -> None:
         """Close now when idle, else after the answer to what has begun to arrive: the server is shutting down."""
         self.last_answer()
@@ -147,6 +155,8 @@ class LimitedChannel(HTTPChannel):
         self._set_deadline(None)
         if self._cut is not None and self._cut.active():
             self._cut.cancel()
+        if self._outgoing is not None:
+            self._outgoing.lost()
         super().connectionLost(reason)
         if self.gone is not None:
             self.gone(self, reason)

@@ -132,9 +132,21 @@ def test_wait_07_what_was_written_out_is_given_again_for_a_while(tmp_path: Path)
 
 
 def test_a_client_that_is_cut_off_amid_the_answer_gets_it_at_its_next_try(tmp_path: Path) -> None:
+    """All of it had been sent, which kipuka cannot tell from its having arrived: that is what the window is for."""
     with running(tmp_path) as site:
         device = site.device()
         assert device.read_only(10, AUTO).startswith(b"HTTP/1.1 2")
+        site.happened("written out")
+        assert has_the_only_certificate(site, device, device.ask(AUTO))
+
+
+def test_a_client_that_is_gone_before_the_answer_gets_it_whenever_it_comes_back(tmp_path: Path) -> None:
+    with running(tmp_path, replay=1) as site:
+        device = site.device()
+        site.dogtag.fault("hang", SUBMIT)
+        device.hang_up(AUTO, when=lambda: site.dogtag.wait_for("complete", 1))
+        site.happened("granted", seconds=SETTLE * 4)
+        time.sleep(1.5)  # longer than the replay window, which is for what was written out
         assert has_the_only_certificate(site, device, device.ask(AUTO))
 
 

@@ -69,7 +69,7 @@ def add(store: Store, state: State = State.RECEIVED, **differences: object) -> E
     for name in Changes.__annotations__.keys() & differences.keys():
         changes[name] = differences.pop(name)  # type: ignore[literal-required]
     number = sum(store.counts().values())
-    row = store.join(replace(WANTED, key=f"{number:064x}", **differences), THEN, THEN)  # type: ignore[arg-type]
+    row = store.join(replace(WANTED, key=f"{number:064x}", **differences), THEN)  # type: ignore[arg-type]
     return store.move(row.id, OPEN, state, THEN, **changes) or row
 
 
@@ -194,7 +194,7 @@ def test_abandon(store: Store, run: Run, state: State, warning: str | None) -> N
         updated=closed.updated,
     )
     assert before <= closed.updated <= datetime.now(UTC)
-    assert store.join(row.application, THEN, THEN).id != row.id
+    assert store.join(row.application, THEN).id != row.id
 
 
 @pytest.mark.parametrize(("answer", "is_done"), [("y", True), ("YES", True), ("", False), ("n", False), ("yep", False)])

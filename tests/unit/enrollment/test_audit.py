@@ -13,8 +13,9 @@ from kipuka.enrollment.registration import Registration
 from kipuka.enrollment.submission import Submitter
 from kipuka.errors import AuthorityError, Kind
 from kipuka.observe.audit.chain import Walk
-from kipuka.observe.audit.record import Origin, Record
+from kipuka.observe.audit.record import AuditEvent, Origin, Record
 from kipuka.store.rows import State
+from tests.support import pki
 from tests.unit.enrollment.office import ALICE, TIMES, Node, csr
 from tests.unit.enrollment.test_registration import Case as Base
 
@@ -73,6 +74,29 @@ class Audited(Base):
         assert [record.values()["time"] for record in elsewhere] == [facts["time"] for facts in stored]
         answer.addErrback(lambda _: None)
         self.node.ledger.let_go()
+
+    def test_the_end_of_a_row_is_recorded_like_all_else(self) -> None:
+        """Whichever comes first: the same request asked again, or the hourly look for what is over."""
+        key = pki.ec_key()
+        self.successResultOf(self.node.ask(csr(key))).written()
+        self.clock.advance(601)
+        self.successResultOf(self.node.ask(csr(key))).written()
+        assert self.node.states() == [State.CLOSED, State.DELIVERED]
+        assert [record.enrollment for record in self.ends()] == [1]
+        self.clock.advance(601)
+        self.successResultOf(Deferred.fromCoroutine(self.node.ledger._clean()))
+        assert self.node.states() == [State.CLOSED] * 2
+        assert [record.enrollment for record in self.ends()] == [1, 2]
+        assert [number for event, number in self.node.events if event is Event.OUTDATED] == [1, 2]
+        stored = [facts for facts in self.stored() if facts["event"] == "enrollment outdated"]
+        assert [(facts["enrollment"], facts["outcome"], facts["node"]) for facts in stored] == [
+            (1, "closed", "ra1"),
+            (2, "closed", "ra1"),
+        ]
+        assert [facts["time"] for facts in stored] == [record.values()["time"] for record in self.ends()]
+
+    def ends(self) -> list[Record]:
+        return [record for record in self.trail.repeated if record.event is AuditEvent.OUTDATED]
 
     def test_the_ca_is_asked_when_the_record_is_on_disk(self) -> None:
         self.trail.answer = writing = Deferred()

@@ -40,7 +40,7 @@ class TheRecords(SynchronousTestCase):
         application = Application(
             f"{number:064}", "user:alice", "simpleenroll", None, ca_id, None, "0" * 64, f"CN=d{number}"
         )
-        row = self.store.join(application, at, at)
+        row = self.store.join(application, at)
         if serial is not None:
             self.store.move(row.id, {State.RECEIVED}, State.ISSUED, at, serial=serial, certificate=b"der")
         return row.id

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +287,17 @@ class Delivery(Case):
         assert der(self.successResultOf(self.node.ask(csr(key))).certificate) != der(first.certificate)
         assert self.node.states() == [State.CLOSED, State.ISSUED]
 
+    def test_the_replay_window_ends_after_its_last_second_wherever_it_is_asked(self) -> None:
+        key, other = pki.ec_key(), self.new_node("node-2")
+        first = self.successResultOf(self.node.ask(csr(key)))
+        first.written()
+        self.clock.advance(600)
+        assert der(self.successResultOf(other.ask(csr(key))).certificate) == der(first.certificate)
+        self.clock.advance(0.001)
+        seconds = [self.successResultOf(node.ask(csr(key))) for node in (other, self.node)]
+        assert der(seconds[0].certificate) == der(seconds[1].certificate) != der(first.certificate)
+        assert self.node.states() == [State.CLOSED, State.ISSUED]
+
     def test_what_was_never_written_out_is_delivered_whenever_it_is_asked_for(self) -> None:
         key = pki.ec_key()
         first = self.successResultOf(self.node.ask(csr(key)))
@@ -342,7 +353,7 @@ class Delivery(Case):
             seen.add(der(certificate))
 
 
-class Renewal(Case):
+class WhatIsRenewed(Case):
     def renew(self, issuer: pki.Issuer) -> Deferred[Answered]:
         device = issuer.client("CN=device")
         return Deferred.fromCoroutine(self.node.registration.renew(device.certificate, csr(device.key), ALICE))
@@ -361,6 +372,84 @@ class Renewal(Case):
         assert self.successResultOf(self.renew(old)).certificate is not None
 
 
+class Renewal(Case):
+    """A renewal while the CA cannot say how the certificate stands that is to be renewed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.key = pki.ec_key()
+        self.old = self.ca.issue(csr(self.key)).certificate
+
+    def renew(self, old: x509.Certificate | None = None) -> Deferred[Answered]:
+        return Deferred.fromCoroutine(self.node.registration.renew(old or self.old, csr(self.key), ALICE))
+
+    def silence(self, *questions: str) -> None:
+        async def unanswered(*_: object) -> None:
+            raise trouble(Kind.BAD_ANSWER)
+
+        for question in questions:
+            self.patch(self.ca, question, unanswered)
+
+    def test_nothing_is_written_down_and_nothing_submitted(self) -> None:
+        self.silence("status")
+        assert self.kind_of(self.renew()) is Kind.BAD_ANSWER
+        assert self.node.rows() == []
+
+    def test_what_was_issued_and_not_written_out_is_given(self) -> None:
+        first = self.successResultOf(self.renew())
+        for question in ("status", "chain"):
+            self.silence(question)
+            assert der(self.successResultOf(self.renew()).certificate) == der(first.certificate)
+        assert len(self.ca.asked) == 1
+
+    def test_what_was_written_out_is_given_for_the_replay_window(self) -> None:
+        first = self.successResultOf(self.renew())
+        first.written()
+        self.silence("status")
+        self.clock.advance(600)
+        assert der(self.successResultOf(self.renew()).certificate) == der(first.certificate)
+        self.clock.advance(1)
+        assert self.kind_of(self.renew()) is Kind.BAD_ANSWER
+
+    def test_what_waits_is_waited_for_and_a_refusal_is_told(self) -> None:
+        self.ca.script = [Pending("17")]
+        self.renew().addErrback(lambda _: None).cancel()
+        self.silence("status")
+        waiting = self.renew()
+        (row,) = self.node.rows()
+        self.successResultOf(Deferred.fromCoroutine(self.node.ledger.happen(Event.REFUSED, row, reason="No.")))
+        assert self.kind_of(waiting) is Kind.REFUSED
+
+    def test_what_the_ca_has_not_is_not_submitted(self) -> None:
+        self.ca.script = [trouble(Kind.BUSY)]
+        assert self.kind_of(self.renew()) is Kind.BUSY
+        self.silence("status")
+        assert self.kind_of(self.renew()) is Kind.BAD_ANSWER
+        assert len(self.ca.asked) == 1
+
+    def test_what_proves_absent_meanwhile_is_not_submitted(self) -> None:
+        self.ca.script = [trouble(Kind.NO_ANSWER)]
+        self.renew().addErrback(lambda _: None).cancel()
+        self.silence("status")
+        waiting = self.renew()
+        (row,) = self.node.rows()
+        self.successResultOf(Deferred.fromCoroutine(self.node.ledger.happen(Event.ABSENT, row)))
+        assert self.kind_of(waiting) is Kind.BAD_ANSWER
+        assert len(self.ca.asked) == 1
+
+    def test_an_expired_one_is_not_given_and_no_other_submitted(self) -> None:
+        self.successResultOf(self.renew())
+        self.silence("status")
+        self.clock.advance((DAYS + 1) * 86400)
+        assert self.kind_of(self.renew()) is Kind.BAD_ANSWER
+        assert self.node.states() == [State.CLOSED]
+
+    def test_a_revoked_certificate_gets_nothing_whatever_there_is(self) -> None:
+        self.successResultOf(self.renew())
+        self.ca.statuses[self.old.serial_number] = CertificateStatus.REVOKED
+        self.failureResultOf(self.renew(), RequestError)
+
+
 class Kept(Case):
     def test_what_was_delivered_is_kept_for_its_time_and_then_gone(self) -> None:
         self.successResultOf(self.node.ask(csr())).written()
@@ -375,6 +464,16 @@ class Kept(Case):
             self.node.ask(csr()).addErrback(lambda _: None)
         self.clock.pump([86400] * 200)
         assert self.node.states() == [State.PENDING, State.UNKNOWN, State.ISSUED]
+
+    def test_a_certificate_that_nobody_came_for_is_kept_until_it_expires(self) -> None:
+        self.successResultOf(self.node.ask(csr()))
+        (row,) = self.node.rows()
+        assert row.not_after == pki.NOW + timedelta(days=DAYS)
+        self.clock.advance((row.not_after - self.node.ledger.now()).total_seconds() - 1)
+        assert self.node.states() == [State.ISSUED]
+        self.clock.advance(CLEAN)
+        assert self.node.states() == [State.CLOSED]
+        assert self.node.events[-1] == (Event.OUTDATED, row.id)
 
     def test_what_came_to_nothing_and_nobody_comes_back_for_is_not_kept_for_ever(self) -> None:
         self.ca.script = [trouble(Kind.BUSY), trouble(Kind.REFUSED)]

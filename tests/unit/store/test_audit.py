@@ -14,6 +14,8 @@ from kipuka.store.rows import OPEN, Enrollment, State
 from kipuka.store.store import Store
 from tests.unit.store.places import NOW, SECOND, Place, application
 
+LATER = NOW + SECOND
+
 
 def record(number: int = 1, **facts: object) -> Record:
     made = Record.of(AuditEvent.REFUSAL, {"enrollment": number, **facts})
@@ -93,7 +95,7 @@ def test_records_that_had_to_be_cut(store: Store) -> None:
 
 
 def test_a_move_and_its_record_are_one(store: Store) -> None:
-    row = store.join(application(), NOW, NOW)
+    row = store.join(application(), NOW)
 
     def describe(moved: Enrollment) -> Record:
         return record(moved.id, outcome=moved.state.value)
@@ -111,9 +113,26 @@ def test_a_move_and_its_record_are_one(store: Store) -> None:
     assert entry.facts["outcome"] == "submitting"
 
 
+def test_what_is_retired_and_its_records_are_one(store: Store) -> None:
+    rows = [store.join(application(number), NOW) for number in range(3)]
+
+    def fails(closed: Enrollment) -> Record:
+        raise ValueError(closed.state)
+
+    assert store.retire(LATER, NOW, NOW, fails) == []
+    with pytest.raises(ValueError, match="CLOSED"):
+        store.retire(LATER, LATER, LATER, fails)
+    assert [store.get(row.id) for row in rows] == rows
+    store.retire(LATER, LATER, LATER, lambda closed: record(closed.id, outcome=closed.state.value))
+    assert [(entry.facts["enrollment"], entry.facts["outcome"]) for entry in store.audit.page()] == [
+        (row.id, "closed") for row in reversed(rows)
+    ]
+    assert faults(store) == []
+
+
 def test_nodes_write_one_chain(place: Place) -> None:
     stores = [place.open() for _ in range(4)]
-    rows = [stores[0].join(application(number), NOW, NOW) for number in range(4)]
+    rows = [stores[0].join(application(number), NOW) for number in range(4)]
 
     def work(store: Store, row: Enrollment) -> None:
         for _ in range(15):

@@ -105,7 +105,7 @@ def test_nobodys_revocation_is_missing_when_many_revoke_at_once(place: Place) ->
 
 
 def test_enrollments_are_found_by_serial_number(store: Store) -> None:
-    row = store.join(application(), NOW, NOW)
+    row = store.join(application(), NOW)
     store.move(row.id, {row.state}, row.state, NOW, serial=f"0x{LONG:x}")
     assert [each.id for each in store.of_serial(LONG)] == [row.id]
     assert store.of_serial(LONG + 1) == []

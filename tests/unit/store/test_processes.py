@@ -47,9 +47,9 @@ def test_orphans(store: Store) -> None:
     store.beat("woken", NOW - 60 * SECOND)
     rows = {}
     for number, name in enumerate(("alive", "dead", "woken", "never seen", None)):
-        row = store.join(application(number), NOW, NOW)
+        row = store.join(application(number), NOW)
         rows[name] = store.move(row.id, OPEN, State.SUBMITTING, NOW, process=name)
-    pending = store.join(application(9), NOW, NOW)
+    pending = store.join(application(9), NOW)
     store.move(pending.id, OPEN, State.PENDING, NOW, process="dead")
     assert store.orphans(NOW - 60 * SECOND) == [rows["dead"], rows["never seen"], rows[None]]
     assert store.orphans(NOW - 100 * SECOND) == [rows["never seen"], rows[None]]
@@ -71,7 +71,7 @@ store = Store.open(sys.argv[1])
 store.arrive()
 store.beat("dead", NOW)
 store.lease("poll ca", "dead", NOW, 10)
-row = store.join(application(), NOW, NOW)
+row = store.join(application(), NOW)
 store.move(row.id, OPEN, State.SUBMITTING, NOW, process="dead")
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -53,7 +53,9 @@ def failing(world: World, error: Exception) -> Answer:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_err_01_err_06_each_kind_has_its_status(kind: Kind) -> None:
-    assert errors.refusal(RequestError(kind, "Sentence."), 5).status == STATUS[kind]
+    answer = errors.refusal(RequestError(kind, "Sentence."), 5)
+    assert answer.status == STATUS[kind]
+    assert (("Retry-After", "5") in answer.headers) == (answer.status in {429, 502, 503, 504})
     assert set(STATUS) == set(Kind)
 
 
@@ -98,9 +100,7 @@ def test_err_06_err_07_load_01_each_kind_from_the_ca(world: World, kind: Kind) -
     )
     assert answer.status == STATUS[kind]
     assert answer.text.startswith("The CA says no: ask its agents. (reference ")
-    assert (answer.field("Retry-After") is not None) == (answer.status in {503, 504})
-    if answer.status in {503, 504}:
-        assert answer.field("Retry-After") == str(RETRY_AFTER)
+    assert answer.field("Retry-After") == (str(RETRY_AFTER) if answer.status in {502, 503, 504} else None)
     assert b"internal" not in answer.body
     assert world.audited[-1][1]["cause"] == "https://ca.internal:8443 said 403"
 

@@ -27,7 +27,7 @@ from kipuka.store.store import Store
 from tests.unit.store.places import NOW, application
 store = Store.open(sys.argv[1])
 for number in range(1_000_000):
-    row = store.join(application(number), NOW, NOW)
+    row = store.join(application(number), NOW)
     store.move(row.id, {State.RECEIVED}, State.ISSUED, NOW, certificate=b"x" * 1000)
     print(row.id, flush=True)
 """
@@ -50,7 +50,7 @@ def test_kill_9_while_writing(place: Place, written: int) -> None:
         assert row is not None
         assert (row.state, row.certificate) == (State.ISSUED, b"x" * 1000)
     assert sum(store.counts().values()) - len(confirmed) in {0, 1}  # one may have been under way
-    assert store.join(application(), NOW, NOW)
+    assert store.join(application(), NOW)
     if isinstance(place, SqlitePlace):
         assert place.sql("PRAGMA integrity_check") == "ok"
 
@@ -91,7 +91,7 @@ def test_a_row_is_on_disk_before_anything_is_sent(store: Store, monkeypatch: pyt
         return write(durable=durable)
 
     monkeypatch.setattr(store._database, "write", noted)
-    row = store.join(application(), NOW, NOW)
+    row = store.join(application(), NOW)
     store.move(row.id, {State.RECEIVED}, State.SUBMITTING, NOW, row)
     assert lasting == [False, True]
 
@@ -99,7 +99,7 @@ def test_a_row_is_on_disk_before_anything_is_sent(store: Store, monkeypatch: pyt
 def test_closed_store(place: Place, store: Store) -> None:
     store.close()
     with pytest.raises(StoreUnavailable, match="closed"):
-        store.join(application(), NOW, NOW)
+        store.join(application(), NOW)
     with pytest.raises(StoreUnavailable, match="closed"):
         store.counts()
 
@@ -123,7 +123,7 @@ def file(tmp_path: Path) -> Iterator[SqlitePlace]:
 def test_sqlite_file_is_for_its_owner_only(file: SqlitePlace) -> None:
     old = os.umask(0)
     try:
-        file.open().join(application(), NOW, NOW)
+        file.open().join(application(), NOW)
     finally:
         os.umask(old)
     assert {each.name: each.stat().st_mode & 0o777 for each in file.path.parent.iterdir()} == {
@@ -137,7 +137,7 @@ def test_sqlite_file_is_for_its_owner_only(file: SqlitePlace) -> None:
 
 def test_sqlite_disk_full(file: SqlitePlace) -> None:
     store = file.open()
-    row = store.join(application(1), NOW, NOW)
+    row = store.join(application(1), NOW)
     with store._database.write() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
@@ -153,13 +153,13 @@ def test_sqlite_disk_full(file: SqlitePlace) -> None:
 def test_sqlite_locked_by_another_process(file: SqlitePlace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kipuka.store.database.sqlite.SECONDS", 0.1)
     store = file.open()
-    row = store.join(application(1), NOW, NOW)
+    row = store.join(application(1), NOW)
     with closing(sqlite3.connect(file.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="database is locked"):
-            store.join(application(2), NOW, NOW)
+            store.join(application(2), NOW)
         assert store.get(row.id) == row  # readers go on
-    assert store.join(application(2), NOW, NOW).id > row.id
+    assert store.join(application(2), NOW).id > row.id
 
 
 def test_sqlite_writers_of_this_process_wait_for_each_other_but_not_for_ever(
@@ -178,10 +178,10 @@ def test_sqlite_writers_of_this_process_wait_for_each_other_but_not_for_ever(
     keeper.start()
     assert inside.wait(10)
     with pytest.raises(StoreUnavailable, match="other writers did not make way"):
-        store.join(application(2), NOW, NOW)
+        store.join(application(2), NOW)
     done.set()
     keeper.join(10)
-    assert store.join(application(2), NOW, NOW)
+    assert store.join(application(2), NOW)
 
 
 @contextmanager
@@ -211,7 +211,7 @@ def test_sqlite_read_only(shared_folder: Path) -> None:
     path.chmod(0o444)
     shared_folder.chmod(0o555)
     with nobody(), pytest.raises(StoreUnavailable, match="must be able to write the file and its directory"):
-        Store.open(f"sqlite:///{path}").join(application(), NOW, NOW)
+        Store.open(f"sqlite:///{path}").join(application(), NOW)
 
 
 def test_sqlite_file_that_cannot_be_made(shared_folder: Path) -> None:
@@ -244,7 +244,7 @@ def server(cluster: Cluster) -> Iterator[PostgresPlace]:
 
 def test_postgresql_connections_that_were_killed(server: PostgresPlace) -> None:
     store = server.open()
-    row = store.join(application(1), NOW, NOW)
+    row = store.join(application(1), NOW)
     held = threading.Barrier(4)
 
     def hold() -> None:
@@ -262,12 +262,12 @@ def test_postgresql_connections_that_were_killed(server: PostgresPlace) -> None:
     assert store.get(row.id) == row
     assert store.move(row.id, {State.RECEIVED}, State.PENDING, NOW)
     assert int(server.sql(kill)) >= 1
-    assert store.join(application(2), NOW, NOW)
+    assert store.join(application(2), NOW)
 
 
 def test_postgresql_connection_killed_in_the_middle_of_a_change(server: PostgresPlace) -> None:
     store = server.open()
-    row = store.join(application(1), NOW, NOW)
+    row = store.join(application(1), NOW)
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kipuka'"
     with pytest.raises(StoreUnavailable), store._database.write() as connection:
         connection.exec_driver_sql("UPDATE enrollments SET state = 'issued'")
@@ -278,21 +278,21 @@ def test_postgresql_connection_killed_in_the_middle_of_a_change(server: Postgres
 
 def test_postgresql_server_that_crashes_and_comes_back(server: PostgresPlace) -> None:
     store = server.open()
-    row = store.join(application(1), NOW, NOW)
+    row = store.join(application(1), NOW)
     server.cluster.crash()
     try:
-        for call in (lambda: store.get(row.id), lambda: store.join(application(2), NOW, NOW), lambda: server.open()):
+        for call in (lambda: store.get(row.id), lambda: store.join(application(2), NOW), lambda: server.open()):
             with pytest.raises(StoreUnavailable, match="the database server cannot be used: "):
                 call()
     finally:
         server.cluster.start()
     assert store.get(row.id) == row
-    assert store.join(application(2), NOW, NOW)
+    assert store.join(application(2), NOW)
 
 
 def test_postgresql_row_locked_for_too_long(server: PostgresPlace) -> None:
     store, other = server.open(), server.open()
-    row = store.join(application(1), NOW, NOW)
+    row = store.join(application(1), NOW)
     with other._database.write() as connection:
         connection.exec_driver_sql("UPDATE enrollments SET state = 'issued'")
         started = time.monotonic()

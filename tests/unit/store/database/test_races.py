@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from kipuka.store.rows import OPEN, State
+from kipuka.store.rows import State
 from kipuka.store.store import Store
 from tests.unit.store.places import NOW, SECOND, Place, application, process
 
@@ -41,27 +41,24 @@ def stores(place: Place) -> list[Store]:
 
 @pytest.mark.parametrize("number", range(5))
 def test_join_at_the_same_instant(stores: list[Store], number: int) -> None:
-    rows = at_once(lambda n: stores[n % 2].join(application(number), NOW, NOW))
+    rows = at_once(lambda n: stores[n % 2].join(application(number), NOW))
     assert len({row.id for row in rows}) == 1
     assert stores[0].counts()[State.RECEIVED] == 1
 
 
 @pytest.mark.parametrize("number", range(5))
-def test_join_at_the_same_instant_of_a_row_that_is_past_its_replay_window(stores: list[Store], number: int) -> None:
-    old = stores[0].join(application(number), NOW, NOW)
-    stores[0].move(old.id, OPEN, State.DELIVERED, NOW, delivered=NOW)
-    rows = at_once(lambda n: stores[n % 2].join(application(number), LATER, LATER))
-    assert len({row.id for row in rows} - {old.id}) == len(set(rows)) == 1
-    assert stores[0].counts() == dict.fromkeys(State, 0) | {State.RECEIVED: 1, State.CLOSED: 1}
-
-
-@pytest.mark.parametrize("number", range(5))
 def test_one_takes_the_row(stores: list[Store], number: int) -> None:
-    row = stores[0].join(application(number), NOW, NOW)
+    row = stores[0].join(application(number), NOW)
     moved = at_once(
         lambda n: stores[n % 2].move(row.id, {State.RECEIVED}, State.SUBMITTING, LATER, process=f"{n}", submitted=LATER)
     )
     assert [each for each in moved if each is not None] == [stores[0].get(row.id)]
+
+
+def test_each_row_is_retired_by_one(stores: list[Store]) -> None:
+    rows = {stores[0].join(application(number), NOW).id for number in range(20)}
+    closed = Counter(row.id for each in at_once(lambda n: stores[n % 2].retire(LATER, LATER, LATER)) for row in each)
+    assert closed == Counter(rows)
 
 
 def test_one_has_the_lease(stores: list[Store]) -> None:
@@ -74,7 +71,7 @@ def test_one_has_the_lease(stores: list[Store]) -> None:
 
 
 def test_everything_at_once(stores: list[Store]) -> None:
-    """Threads that join, take, finish and clean the same few keys: each of them is issued for exactly once a round."""
+    """Threads that join, take, finish, retire and clean the same few keys: each is issued for exactly once a round."""
     issued: Counter[int] = Counter()
     rounds = 5
 
@@ -82,8 +79,9 @@ def test_everything_at_once(stores: list[Store]) -> None:
         store = stores[number % 2]
         for turn in range(rounds):
             now = NOW + turn * timedelta(hours=1)
+            store.retire(now, now, NOW)  # the round before
             for key in range(4):
-                row = store.join(application(key), now, now)
+                row = store.join(application(key), now)
                 if store.move(row.id, {State.RECEIVED}, State.SUBMITTING, now, process=f"{number}"):
                     issued[row.id] += 1
                     store.move(row.id, {State.SUBMITTING}, State.DELIVERED, now, delivered=now)

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import text
 
 from kipuka.store.database.opening import open_database
 from kipuka.store.database.upgrade import SCRIPTS, VERSION_TABLE, bring_up_to_date
 from kipuka.store.rows import Enrollment
 from kipuka.store.schema import metadata
 from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
+from tests.support import pki
 from tests.unit.store.places import NOW, Place, SqlitePlace, application, tables
 
 NEWEST = max(path.stem.split("_")[1] for path in (SCRIPTS / "versions").glob("rev_*.py"))
@@ -51,7 +54,7 @@ def upgrade(place: Place, scripts: Path) -> Path | None:
 def row(place: Place) -> Enrollment:
     """A row in a database of today."""
     store = place.open()
-    row = store.join(application(), NOW, NOW)
+    row = store.join(application(), NOW)
     store.close()
     return row
 
@@ -95,6 +98,32 @@ def test_upgrade(place: Place, row: Enrollment, tmp_path: Path) -> None:
     store.close()
 
 
+def test_expiry_of_certificates_that_waited_before_it_was_written_down(place: Place, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(SCRIPTS, older, ignore=shutil.ignore_patterns("__pycache__", "rev_0005*"))
+    if isinstance(place, SqlitePlace):
+        place.path.touch()
+    upgrade(place, older)
+    certificate = pki.root("CN=CA").client("CN=device").certificate
+    der = certificate.public_bytes(Encoding.DER)
+    database = open_database(place.url, create=False, connections=1)
+    with database.write() as connection:
+        for number, (state, held) in enumerate(
+            [("issued", der), ("closed", der), ("issued", b"cannot be read"), ("issued", None)], 1
+        ):
+            row = {"id": number, "state": state, "held": held, "key": f"{number:064x}"}
+            connection.execute(
+                text(
+                    "INSERT INTO enrollments (id, key, caller, operation, ca_id, public_key, subject, state, created,"
+                    " updated, certificate) VALUES (:id, :key, 'a', 'b', 'c', 'd', 'e', :state, 0, 0, :held)"
+                ),
+                row,
+            )
+    database.close()
+    store = place.open()
+    assert [row.not_after for row in reversed(store.page())] == [certificate.not_valid_after_utc, None, None, None]
+
+
 def test_copies_do_not_replace_each_other(tmp_path: Path) -> None:
     place, scripts = SqlitePlace(tmp_path / "kipuka.db"), history(tmp_path)
     place.open().close()
@@ -108,7 +137,7 @@ def test_copies_do_not_replace_each_other(tmp_path: Path) -> None:
 def test_what_stands_in_the_wal_is_copied_too(tmp_path: Path) -> None:
     place = SqlitePlace(tmp_path / "kipuka.db")
     store = place.open()  # stays open: nothing is moved out of the WAL
-    row = store.join(application(), NOW, NOW)
+    row = store.join(application(), NOW)
     copy = upgrade(place, history(tmp_path))
     store.close()
     with closing(sqlite3.connect(str(copy))) as connection:
