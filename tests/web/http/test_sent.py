@@ -91,7 +91,7 @@ class Served(TestCase):
     async def serve(self, resource: IResource) -> int:
         """The whole of what lies between a resource and the socket, as a listener of the daemon has it."""
         self.ended: Deferred[None] = Deferred()
-        self.site = EstSite(resource, reactor, Limits(), lambda _: None, lambda _: self.ended.callback(None))
+        self.site = EstSite(resource, reactor, Limits(), lambda _: None, lambda *_: self.ended.callback(None))
         tls = ServerConnections(ServerMaterial(SERVER.chain, SERVER.key), lambda _: None)
         secured = TLSMemoryBIOFactory(tls, isClient=False, wrappedFactory=self.site, clock=reactor)
         port: Any = reactor.listenTCP(0, ConnectionLimit(secured, 10, 10), interface="127.0.0.1")
