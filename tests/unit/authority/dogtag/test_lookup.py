@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
-from kipuka.authority.dogtag import DogtagAuthority, lookup, wire
+from kipuka.authority.dogtag import DogtagAuthority, lookup, reading, wire
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import (
     Absent,
@@ -26,6 +26,8 @@ from tests.support.dogtag import transcript
 from tests.support.dogtag.standin import HTML_404, StandIn, now
 
 MANUAL = "kipukaServerManual"
+REVIEWS = 5
+"""So many calls come before a look-up's first review: a search by name, and four lists."""
 SUBJECT = "CN=lost.kipuka.test,O=KIPUKA"
 LISTS = "/ca/rest/agent/certrequests?requestState="
 LDAP_DOWN = transcript.read("10.10.2/66-requests-ds-down.txt")
@@ -161,7 +163,7 @@ def test_no_certificate_is_read_twice_and_none_that_was_issued_through_kipuka() 
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "_REMEMBERED", 2)
+    monkeypatch.setattr(reading, "_REMEMBERED", 2)
     dogtag = StandIn()
     authority = dogtag.authority()
     for _ in range(5):
@@ -278,7 +280,7 @@ def test_others_requests_may_hold_anything(text: str) -> None:
     other = Lost(lost.dogtag, MANUAL)
     review = answers.review(other.dogtag.requests[other.number], other.csr, None)
     review["Input"][0]["Attribute"][1]["Value"] = text
-    lost.dogtag.answer_next(answers.success(review), after=3)  # the newest is reviewed first
+    lost.dogtag.answer_next(answers.success(review), after=REVIEWS)  # the newest is reviewed first
     assert lost.find() == lost.outcome
 
 
@@ -287,14 +289,14 @@ def test_others_requests_may_have_no_form(missing: object) -> None:
     lost = Lost(StandIn(), MANUAL)
     other = Lost(lost.dogtag, MANUAL)
     review = answers.review(other.dogtag.requests[other.number], other.csr, None) | {"Input": missing}
-    lost.dogtag.answer_next(answers.success(review), after=3)
+    lost.dogtag.answer_next(answers.success(review), after=REVIEWS)
     assert lost.find() == lost.outcome
 
 
 def test_a_request_whose_profile_was_deleted_stands_in_nobodys_way() -> None:
     lost = Lost(StandIn(), MANUAL)
     Lost(lost.dogtag, MANUAL)
-    lost.dogtag.answer_next(DELETED[1].answer, after=3)
+    lost.dogtag.answer_next(DELETED[1].answer, after=REVIEWS)
     assert lost.find() == lost.outcome
     assert len(reviews(lost.dogtag)) == 2
 
@@ -343,7 +345,7 @@ def test_with_ldap_down_nothing_is_absent() -> None:
 def test_a_request_that_cannot_be_reviewed_is_tried_again() -> None:
     lost = Lost(StandIn(), MANUAL)
     authority = lost.dogtag.authority()
-    lost.dogtag.answer_next(DELETED[1].answer, after=3)
+    lost.dogtag.answer_next(DELETED[1].answer, after=REVIEWS)
     assert lost.find(authority) == Absent()
     assert lost.find(authority) == lost.outcome
 

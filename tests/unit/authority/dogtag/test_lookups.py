@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from kipuka.authority.dogtag import lookup
+from kipuka.authority.dogtag import lookup, open_requests
 from kipuka.authority.dogtag.rest.paths import Operation
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import (
     Finding,
+    InProgress,
     Issued,
 )
 from kipuka.errors import AuthorityError, Kind
@@ -38,7 +39,7 @@ class Slow:
         self._operation = operation
         self.waiting: list[Deferred[None]] = []
         self.asked: list[str] = []
-        self.authority._lookup._call = self
+        self.authority._lookup._call = self.authority._lookup._requests._call = self
 
     async def __call__(self, operation: Operation, value: str = "", body: bytes | None = None, **how: Any) -> Answer:
         if operation is self._operation:
@@ -57,14 +58,15 @@ class Slow:
                 each.callback(None)
         return most
 
+    def begin(self, lost: Lost, subject: str = SUBJECT) -> Deferred[Finding]:
+        """Begin to look for one."""
+        return Deferred.fromCoroutine(self.authority.find(key(lost.csr), subject, lost.since, frozenset()))
+
     def find(self, *several: Lost) -> list[Finding]:
         """Look for all at the same time."""
-        self.looking = [
-            Deferred.fromCoroutine(self.authority.find(key(lost.csr), SUBJECT, lost.since, frozenset()))
-            for lost in several
-        ]
+        looking = [self.begin(lost) for lost in several]
         self.most = self.go_on()
-        return [result(each) for each in self.looking]
+        return [result(each) for each in looking]
 
 
 def test_several_requests_are_read_at_the_same_time_and_each_by_one_look_up_only() -> None:
@@ -99,7 +101,7 @@ def test_nothing_more_is_read_from_a_ca_that_fails() -> None:
     dogtag = StandIn()
     several = [Lost(dogtag, MANUAL) for _ in range(9)]
     slow = Slow(dogtag, Operation.REVIEW)
-    looking = Deferred.fromCoroutine(slow.authority.find(key(several[0].csr), SUBJECT, several[0].since, frozenset()))
+    looking = slow.begin(several[0])
     dogtag.ldap_down = True
     slow.go_on()
     with pytest.raises(AuthorityError):
@@ -129,21 +131,53 @@ def test_a_search_from_before_the_list_of_requests_is_not_used() -> None:
     authority = dogtag.authority()
     assert other.find(authority, since=lost.since) == other.outcome
     dogtag.approve(lost.number)
-    authority._lookup._lists.pop("pending")  # it was the first to grow old
+    dogtag.clock.advance(2)
     assert isinstance(lost.find(authority, subject="CN=another"), Issued)
 
 
-def test_a_search_during_which_a_list_was_made_is_not_kept() -> None:
+def test_a_search_during_which_requests_were_listed_anew_is_not_kept() -> None:
     dogtag = StandIn()
     lost, other = Lost(dogtag, MANUAL), Lost(dogtag, MANUAL, "CN=other")
     slow = Slow(dogtag, Operation.SEARCH)
-    looking = Deferred.fromCoroutine(slow.authority.find(key(other.csr), "O=without", lost.since, frozenset()))
-    (searching,) = slow.waiting
-    slow.authority._lookup._lists["pending"] = (float("-inf"), ())
-    now(slow.authority._lookup._listed("pending", 0))
-    searching.callback(None)
-    assert result(looking) == other.outcome
-    assert slow.authority._lookup._searches == {}
+    first = slow.begin(other, "O=without")
+    dogtag.clock.advance(2)
+    second = slow.begin(lost, "O=without")  # has made lists of its own and waits for the first one's search
+    assert len(slow.asked) == 1
+    slow.go_on()
+    assert (result(first), result(second)) == (other.outcome, lost.outcome)
+    assert len(slow.asked) == 2
+
+
+# --- the lists of requests
+
+
+def test_the_lists_of_all_states_grow_old_together() -> None:
+    """Or what went from "begin" to "pending" would be in neither a new list of the one nor an old one of the other."""
+    dogtag = StandIn()
+    lost = Lost(dogtag, MANUAL)
+    lost.stands("begin")
+    slow = Slow(dogtag, Operation.REQUESTS)
+    first = slow.begin(lost, "CN=another")
+    slow.waiting.pop().callback(None)
+    dogtag.clock.advance(1.5)
+    slow.go_on()  # all but the first were made later
+    assert result(first) == InProgress(str(lost.number))
+    dogtag.clock.advance(0.6)
+    lost.stands("pending")
+    second = slow.begin(lost, "CN=another")
+    slow.go_on()
+    assert result(second) == lost.outcome
+
+
+def test_a_list_that_takes_long_serves_all_who_asked_while_it_was_made() -> None:
+    dogtag = StandIn()
+    several = [Lost(dogtag, MANUAL) for _ in range(3)]
+    slow = Slow(dogtag, Operation.REQUESTS)
+    looking = [slow.begin(lost) for lost in several]
+    dogtag.clock.advance(10)
+    slow.go_on()
+    assert [result(each) for each in looking] == [lost.outcome for lost in several]
+    assert len(slow.asked) == 4
 
 
 def test_certificates_that_are_known_to_be_others_are_not_read() -> None:
@@ -181,7 +215,7 @@ def test_a_certificate_is_found_whatever_is_left_to_read(monkeypatch: pytest.Mon
 
 
 def test_more_open_requests_than_were_asked_for_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "_FOREIGN", 2)
+    monkeypatch.setattr(open_requests, "_FOREIGN", 2)
     dogtag = StandIn()
     lost = Lost(dogtag, MANUAL)
     Lost(dogtag, MANUAL)
