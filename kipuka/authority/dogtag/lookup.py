@@ -95,10 +95,10 @@ class Lookup:
         self, serials: tuple[int, ...], public_key: str, known: frozenset[str], budget: Budget
     ) -> x509.Certificate | None:
         candidates = [serial for serial in serials if hex(serial) not in known]
-        certificates = await self._fetch_all(candidates, budget)
+        answers = await self._fetch_all(candidates, budget)
         for serial in candidates:
             if self._certificates.get(serial) == public_key:
-                return certificates.get(serial) or await self._fetch(serial)
+                return wire.certificate(answers.get(serial) or await self._fetch(serial)).certificate
         return None
 
     async def _search(self, body: bytes) -> tuple[int, ...]:
@@ -130,25 +130,25 @@ class Lookup:
         finally:
             self._searching.release()
 
-    async def _fetch_all(self, serials: list[int], budget: Budget) -> dict[int, x509.Certificate]:
-        certificates: dict[int, x509.Certificate] = {}
+    async def _fetch_all(self, serials: list[int], budget: Budget) -> dict[int, wire.Answer]:
+        answers: dict[int, wire.Answer] = {}
 
         async def read(serial: int) -> None:
-            certificates[serial] = await self._fetch(serial)
-            self.note(certificates[serial])
+            answers[serial] = await self._fetch(serial)
+            remember(self._certificates, serial, wire.certified_key(answers[serial]))
 
         await self._reading_certificates.acquire()
         try:
             await each(read, [serial for serial in serials if serial not in self._certificates and budget.take()])
         finally:
             self._reading_certificates.release()
-        return certificates
+        return answers
 
-    async def _fetch(self, serial: int) -> x509.Certificate:
+    async def _fetch(self, serial: int) -> wire.Answer:
         answer = await self._call(Operation.CERTIFICATE, hex(serial))
         if answer.status != 200:
             raise outcome.failure(answer)
-        return wire.certificate(answer).certificate
+        return answer
 
 
 def common_name(subject: str) -> str | None:

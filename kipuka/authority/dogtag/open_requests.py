@@ -17,6 +17,9 @@ from kipuka.errors import Kind
 
 Standing = Pending | Refused | InProgress
 
+READ_AGAIN = 20
+"""How many requests of which there was no review are tried once more after each sweep."""
+
 _FOREIGN = 10_000
 """How many open requests of others are bearable."""
 _SWEEP_AGE = 2.0
@@ -41,7 +44,7 @@ class _Sweep:
 
 
 class OpenRequests:
-    """Lists what is open and reads whose it is, which hardly changes: no request is read twice in a process's life.
+    """Lists what is open and reads whose it is, which hardly changes: hardly a request is read twice.
 
     Every open request is read, be it older than what is looked for or not: neither its number nor what an earlier
     process read of it tells. Numbers rise with time only within a range, each clone has ranges of its own of which
@@ -56,6 +59,9 @@ class OpenRequests:
         self.sweeps = 0
         """How many were made so far."""
         self._keys: dict[int, str | None] = {}
+        self._unreadable: dict[int, None] = {}
+        """Requests of which there was no review; the one that was tried last is the last."""
+        self._again = Budget(0)
         # One look-up after the other, so that what one has read, those beside it need not read.
         self._reading = DeferredLock()
 
@@ -71,6 +77,8 @@ class OpenRequests:
             if asked - self._sweep.began >= _SWEEP_AGE:
                 self._sweep = await self._swept(len(known))
                 self.sweeps += 1
+                self._unreadable = {number: None for number in self._unreadable if number in self._sweep.states}
+                self._again = Budget(READ_AGAIN)
             states = {number: state for number, state in self._sweep.states.items() if str(number) not in known}
             reviews = await self._review_all(states, budget)
         finally:
@@ -100,14 +108,26 @@ class OpenRequests:
         return numbers
 
     async def _review_all(self, numbers: dict[int, str], budget: Budget) -> dict[int, wire.Review]:
+        """Read those that were not read yet, and at last some of those that could not be read.
+
+        Of a request whose profile was deleted there is no review for good. It may cost a call now and then, but must
+        not use the budget up: then nothing would be found out any more.
+        """
         reviews: dict[int, wire.Review] = {}
 
         async def read(number: int) -> None:
+            self._unreadable.pop(number, None)
             if review := await self._review(number):
                 reviews[number] = review
                 remember(self._keys, number, review.public_key)
+            else:
+                self._unreadable[number] = None
 
-        await each(read, [number for number in numbers if number not in self._keys and budget.take()])
+        new = [number for number in numbers if number not in self._keys and number not in self._unreadable]
+        again = [number for number in self._unreadable if number in numbers]
+        await each(
+            read, [number for number in new if budget.take()] + [number for number in again if self._again.take()]
+        )
         return reviews
 
     async def _review(self, number: int) -> wire.Review | None:

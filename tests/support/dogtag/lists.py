@@ -28,6 +28,7 @@ class Dogtag(Protocol):
     requests: dict[int, dict[str, Any]]
     csrs: dict[int, x509.CertificateSigningRequest]
     notes: dict[int, str]
+    deleted: set[int]
     issued: dict[int, x509.Certificate]
     issued_on: dict[int, datetime]
     revoked: set[int]
@@ -70,6 +71,8 @@ def review(dogtag: Dogtag, text: str) -> Answer:
     number = int(text)
     if number not in dogtag.requests:
         return answers.no_request(text)
+    if number in dogtag.deleted:
+        return answers.stumbled()
     return answers.success(answers.review(dogtag.requests[number], dogtag.csrs[number], dogtag.notes.get(number)))
 
 

@@ -104,6 +104,7 @@ class StandIn:
     :ivar observed: what the CA told of its calls: operation, outcome, seconds.
     :ivar issued: every certificate, by serial number; ``revoked`` holds the numbers withdrawn, ``book`` why.
     :ivar requests: how each request stands, by number; its CSR is in ``csrs``, what agents wrote in ``notes``.
+        The profiles of those in ``deleted`` were deleted since.
     """
 
     prefixes: tuple[str, ...] = ("/ca/rest",)
@@ -119,6 +120,7 @@ class StandIn:
     requests: dict[int, dict[str, Any]] = field(default_factory=dict)
     csrs: dict[int, x509.CertificateSigningRequest] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
+    deleted: set[int] = field(default_factory=set)
     clock: Clock = field(default_factory=Clock)
     observed: list[tuple[str, str, float]] = field(default_factory=list)
     _faults: deque[Callable[[Request], bytes | int] | None] = field(default_factory=deque)

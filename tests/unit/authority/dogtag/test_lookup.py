@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from kipuka.authority.dogtag import DogtagAuthority, lookup, reading, wire
 from kipuka.authority.dogtag.wire import Answer
@@ -19,7 +22,7 @@ from kipuka.authority.interface import (
     Pending,
     Refused,
 )
-from kipuka.errors import AuthorityError
+from kipuka.errors import AuthorityError, Kind
 from tests.support import pki
 from tests.support.dogtag import answers as answers
 from tests.support.dogtag import transcript
@@ -172,6 +175,47 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lost.find(authority) == lost.outcome
     assert lost.find(authority, known=(lost.serial,)) == Absent()
     assert len(authority._lookup._certificates) == 2
+
+
+def encoded(dogtag: StandIn, serial: str, version: int) -> None:
+    """Have a certificate shown with another version of X.509 than 3."""
+    shown = dogtag._record
+
+    def record(certificate: x509.Certificate) -> dict[str, Any]:
+        answer = shown(certificate)
+        return answer | {"Encoded": of_version(certificate, version)} if answer["id"] == serial else answer
+
+    dogtag._record = record  # type: ignore[method-assign]
+
+
+def of_version(certificate: x509.Certificate, version: int) -> str:
+    """The PEM of a certificate with another version, which cryptography takes for none."""
+    der = certificate.public_bytes(Encoding.DER).replace(
+        b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01" + bytes([version])
+    )
+    text = base64.encodebytes(der).decode()
+    return f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n"
+
+
+def test_others_certificates_that_cannot_be_loaded_stand_in_nobodys_way() -> None:
+    dogtag = StandIn()
+    other = Lost(dogtag)
+    encoded(dogtag, other.serial, 9)
+    lost = Lost(dogtag)
+    authority = dogtag.authority()
+    assert lost.find(authority) == lost.outcome
+    assert lost.find(authority, known=(lost.serial,)) == Absent()
+    assert len(fetches(dogtag)) == 2
+
+
+def test_a_certificate_that_was_lost_and_cannot_be_loaded_is_not_absent() -> None:
+    lost = Lost(StandIn())
+    encoded(lost.dogtag, lost.serial, 9)
+    authority = lost.dogtag.authority()
+    for _ in range(2):
+        with pytest.raises(AuthorityError) as caught:
+            lost.find(authority)
+        assert caught.value.kind is Kind.BAD_ANSWER
 
 
 # --- requests

@@ -12,13 +12,14 @@ from kipuka.authority.dogtag import lookup, open_requests
 from kipuka.authority.dogtag.rest.paths import Operation
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import (
+    Absent,
     Finding,
     InProgress,
     Issued,
 )
 from kipuka.errors import AuthorityError, Kind
 from tests.support.dogtag.standin import StandIn, now
-from tests.unit.authority.dogtag.test_lookup import MANUAL, SUBJECT, Lost, fetches, key
+from tests.unit.authority.dogtag.test_lookup import MANUAL, SUBJECT, Lost, fetches, key, reviews
 
 # --- several at the same time
 
@@ -203,6 +204,54 @@ def test_more_than_can_be_read_in_one_go_is_read_in_several(monkeypatch: pytest.
             lost.find(authority)
         assert caught.value.kind is Kind.BUSY
     assert lost.find(authority) == lost.outcome
+
+
+def test_requests_that_cannot_be_read_do_not_use_up_what_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those whose profile was deleted: else a few hundred of them would leave every lost request undecided."""
+    monkeypatch.setattr(lookup, "READ_AT_ONCE", 3)
+    monkeypatch.setattr(open_requests, "READ_AGAIN", 2)
+    dogtag = StandIn()
+    dogtag.deleted = {Lost(dogtag, MANUAL).number for _ in range(4)}
+    lost = Lost(dogtag)
+    authority = dogtag.authority()
+    with pytest.raises(AuthorityError):  # it has not tried the fourth
+        lost.find(authority, known=(lost.serial,))
+    tried: list[str] = []
+    for _ in range(4):
+        dogtag.clock.advance(2)
+        dogtag.calls.clear()
+        for _ in range(3):  # with the same lists
+            assert lost.find(authority, known=(lost.serial,)) == Absent()
+        assert 0 < len(reviews(dogtag)) <= 3
+        tried += reviews(dogtag)
+    assert sorted(tried.count(each) for each in set(tried)) == [2, 2, 2, 3]  # all in turn
+
+
+def test_a_request_that_could_not_be_read_is_found_when_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_requests, "READ_AGAIN", 1)
+    dogtag = StandIn()
+    several = [Lost(dogtag, MANUAL) for _ in range(3)]
+    dogtag.deleted = {lost.number for lost in several}
+    authority = dogtag.authority()
+    for lost in several:
+        assert lost.find(authority) == Absent()
+    dogtag.deleted.clear()
+    for _ in several:
+        dogtag.clock.advance(2)
+        several[0].find(authority)
+    assert [lost.find(authority) for lost in several] == [lost.outcome for lost in several]
+
+
+def test_what_cannot_be_read_and_is_open_no_more_is_forgotten() -> None:
+    dogtag = StandIn()
+    lost = Lost(dogtag, MANUAL)
+    dogtag.deleted = {lost.number}
+    authority = dogtag.authority()
+    lost.find(authority)
+    dogtag.reject(lost.number)
+    dogtag.clock.advance(2)
+    assert lost.find(authority) == Absent()
+    assert not authority._lookup._requests._unreadable
 
 
 def test_a_certificate_is_found_whatever_is_left_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
