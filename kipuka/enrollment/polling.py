@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kipuka.authority.interface import Authority, Issued, Refused, TracksRequests, Undecided
+from kipuka.authority.interface import Authority, Issued, Pending, Progress, Refused, TracksRequests, Undecided
 from kipuka.enrollment.ledger.application import carries_key
 from kipuka.enrollment.ledger.ledger import DEAD, Ledger, loop
 from kipuka.enrollment.ledger.states import Event
@@ -152,7 +152,9 @@ class Poller:
         pending = [row for row in open_rows if row.state is State.PENDING]
         unknown = [row for row in open_rows if row.state is State.UNKNOWN]
         trouble = None
-        if pending:
+        if not pending:
+            self._reconciliation.lists_are_short = False  # there is no witness left
+        else:
             try:
                 await self._follow(pending)
             except AuthorityError as error:
@@ -188,21 +190,33 @@ class Poller:
             asked = sorted(asked, key=lambda row: (row.id <= self._last_asked, row.id))[: PARALLEL * 4]
             self._last_asked = asked[-1].id
         results = await DeferredList([self._slots.run(self._ask_after, row) for row in asked], consumeErrors=True)
+        lacking = 0
         for _, result in results:
             if isinstance(result, Failure):
                 result.raiseException()
+            lacking += isinstance(result, Pending)
+        self._reconciliation.lists_are_short = answer.complete and lacking > 0
+        if self._reconciliation.lists_are_short:
+            _log.warn(
+                "CA {ca}: its list of pending requests lacks {lacking} that are pending by its own word. Lost requests "
+                "that are not found stay unknown until it is whole: raise the limits of the CA's directory (for "
+                "Dogtag size, time and look-through limit of its LDAP bind user), see docs/troubleshooting.md",
+                ca=self._authority.id,
+                lacking=lacking,
+            )
 
-    def _ask_after(self, row: Enrollment) -> Deferred[None]:
+    def _ask_after(self, row: Enrollment) -> Deferred[Progress | None]:
         return Deferred.fromCoroutine(self._progress(row))
 
-    async def _progress(self, row: Enrollment) -> None:
+    async def _progress(self, row: Enrollment) -> Progress | None:
+        """Ask how a request stands, and write its end down; None when nobody could say."""
         if not isinstance(self._authority, TracksRequests):
-            return
+            return None
         try:
             progress = await self._authority.progress(row.request_id or "")
         except AuthorityError as trouble:
             _log.info("enrollment {id}: {trouble}", id=row.id, trouble=str(trouble))
-            return
+            return None
         if isinstance(progress, Issued):
             if carries_key(progress.certificate, row.application):
                 await self._ledger.happen(Event.GRANTED, row, **granted(progress))
@@ -212,3 +226,4 @@ class Poller:
             await self._ledger.happen(Event.REFUSED, row, **refused(progress))
         elif isinstance(progress, Undecided):
             _log.debug("enrollment {id}: {why}", id=row.id, why=progress.why)
+        return progress

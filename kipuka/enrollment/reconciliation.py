@@ -64,6 +64,8 @@ class Reconciliation:
         self._instances = authority.instances if isinstance(authority, HasClones) else frozenset({authority.id})
         self._ledger = ledger
         self._settle = settle
+        self.lists_are_short = False
+        """Whether the CA's lists are known to lack requests, as the poller says: what is in none is not absent then."""
         self._stumbled: set[int] = set()
         self._taking_over = DeferredLock()
         self._counted = max(settle / 2, 2 * interval)  # at most, between two look-ups
@@ -124,6 +126,8 @@ class Reconciliation:
                 await self._take_over(found.request_id, Event.DEFERRED, row, request_id=found.request_id, reason=None)
             case Refused():
                 await ledger.happen(Event.REFUSED, row, **refused(found))
+            case Absent() | InProgress() if self.lists_are_short:
+                await self._count_not(row, all_of_it=False)
             case Absent() | InProgress():
                 await self._absent(row, begun, self._settle * (STUCK if isinstance(found, InProgress) else 1))
 
@@ -180,7 +184,7 @@ class Reconciliation:
             await self._ledger.annotate(row, absent_since=since)
 
     async def _count_not(self, row: Enrollment, *, all_of_it: bool) -> None:
-        """Note that a look-up failed: what went before it, or the time since the last one, proves nothing."""
+        """Note that a look-up said nothing: what went before it, or the time since the last one, proves nothing."""
         if row.absent_since is not None:
             unseen = self._ledger.now() - row.updated
             await self._ledger.annotate(row, absent_since=None if all_of_it else row.absent_since + unseen)

@@ -15,7 +15,7 @@ from kipuka.authority.dogtag.reading import Budget, each, remember
 from kipuka.authority.dogtag.rest import outcome
 from kipuka.authority.dogtag.rest.paths import Operation
 from kipuka.authority.dogtag.tracking import Call
-from kipuka.authority.interface import Absent, Finding, Issued
+from kipuka.authority.interface import Absent, Finding, Issued, Pending, Refused
 from kipuka.errors import Kind
 
 READ_AT_ONCE = 200
@@ -23,6 +23,8 @@ READ_AT_ONCE = 200
 PAGE = 500
 """How many certificates one search asks for; an entry has 550 bytes."""
 PAGES = 20
+
+_RAISE_LIMITS = "raise the LDAP limits of Dogtag's bind user, or have requests decided (docs/troubleshooting.md)"
 
 
 class Lookup:
@@ -55,8 +57,8 @@ class Lookup:
         Absent proves that, when each was looked at (requests no earlier than two seconds before this call, certificates
         after them), this server had
 
-        - no open request with the key, other than those in ``known`` and those of profiles that were deleted since,
-          whose CSR Dogtag cannot show;
+        - no open request with the key, other than those in ``known``, those of profiles that were deleted since, whose
+          CSR Dogtag cannot show, and those that an LDAP limit kept from lists in which nothing shows it;
         - no certificate with the key, other than those in ``known``, that by the server's clock was issued at or
           after ``since``: none with the subject's common name, and none under any name among the first 10,000 issued
           since, for a profile may make another subject.
@@ -68,7 +70,7 @@ class Lookup:
         again, such a request is refused again.
 
         :raises AuthorityError: the CA cannot say now; BUSY, when there was more to read than is read in one go, and
-            then the next call goes on from there.
+            then the next call goes on from there, or when the lists may be short and what was found is no answer.
         """
         issued_from = int(since.timestamp()) * 1000  # Dogtag looks at whole seconds
         name = common_name(subject)
@@ -79,7 +81,7 @@ class Lookup:
             found = await self._search(named)
             if certificate := await self._certificate(found, public_key, known, certificates):
                 return Issued(certificate)
-        request = await self._requests.of_key(public_key, known, requests)
+        request, doubt = await self._requests.of_key(public_key, known, requests)
         if named:
             found = await self._search(named)
             if certificate := await self._certificate(found, public_key, known, certificates):
@@ -87,6 +89,8 @@ class Lookup:
         found = await self._search_once(wire.search_body(issued_from))
         if certificate := await self._certificate(found, public_key, known, certificates):
             return Issued(certificate)
+        if doubt and not isinstance(request, Pending | Refused):
+            raise outcome.error(Kind.BUSY, f"{doubt}: {_RAISE_LIMITS}")
         if request is None and (requests.exceeded or certificates.exceeded):
             raise outcome.error(Kind.BUSY, f"more than {READ_AT_ONCE} requests or certificates to compare")
         return request or Absent()

@@ -100,6 +100,7 @@ def profiles() -> dict[str, Profile]:
 class StandIn:
     """The server's state. Set ``ldap_down``, ``prefixes`` or ``profiles`` to change what it does.
 
+    :ivar size_limit: how many entries its directory server gives in one search.
     :ivar bodies: the JSON bodies that were posted.
     :ivar observed: what the CA told of its calls: operation, outcome, seconds.
     :ivar issued: every certificate, by serial number; ``revoked`` holds the numbers withdrawn, ``book`` why.
@@ -111,6 +112,7 @@ class StandIn:
     issuer: pki.Issuer = field(default_factory=lambda: pki.root("CN=Stand-In CA,O=EXAMPLE"))
     profiles: dict[str, Profile] = field(default_factory=profiles)
     ldap_down: bool = False
+    size_limit: int = 100_000
     calls: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     issued: dict[int, x509.Certificate] = field(default_factory=dict)

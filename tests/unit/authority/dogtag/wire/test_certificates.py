@@ -18,7 +18,10 @@ from kipuka.errors import AuthorityError, Kind
 from kipuka.est.der import SEQUENCE, parts, wrap
 from tests.support import pki
 from tests.support.dogtag import answers as answers
-from tests.unit.authority.dogtag.test_lookup import LDAP_DOWN, SEARCHES, SUBJECT, key, of_version
+from tests.support.dogtag import transcript
+from tests.unit.authority.dogtag.lookup.lost import LDAP_DOWN, SUBJECT, key, of_version
+
+SEARCHES = transcript.read("10.10.2/35-cert-search.txt")
 
 # --- the wire
 

@@ -19,7 +19,7 @@ from kipuka.authority.interface import (
 )
 from kipuka.errors import AuthorityError, Kind
 from tests.support.dogtag.standin import StandIn, now
-from tests.unit.authority.dogtag.test_lookup import MANUAL, SUBJECT, Lost, fetches, key, reviews
+from tests.unit.authority.dogtag.lookup.lost import MANUAL, SUBJECT, Lost, Missing, fetches, key, reviews
 
 # --- several at the same time
 
@@ -268,7 +268,8 @@ def test_more_open_requests_than_were_asked_for_prove_nothing(monkeypatch: pytes
     dogtag = StandIn()
     lost = Lost(dogtag, MANUAL)
     Lost(dogtag, MANUAL)
+    assert lost.find() == lost.outcome  # it is in the list, however short that is
     with pytest.raises(AuthorityError) as caught:
-        lost.find()
+        Missing(dogtag).find()
     assert caught.value.kind is Kind.BUSY
-    assert lost.find(known=("1", "2")) == lost.outcome  # known ones are asked for in addition
+    assert Missing(dogtag).find(known=("1", "2")) == Absent()  # known ones are asked for in addition
