@@ -94,6 +94,27 @@ class Reconciling(LostCase):
         self.clock.pump([INTERVAL] * 3)
         assert self.node.states() == [State.RECEIVED]
 
+    def test_a_request_that_was_in_progress_and_is_not_found_any_more_gets_the_time_anew(self) -> None:
+        self.lost()
+        self.tracked.found = InProgress("9")
+        self.poller().start()
+        self.clock.pump([INTERVAL] * 9)  # 45 of the 60 seconds
+        self.tracked.found = Absent()
+        self.clock.pump([INTERVAL] * 6)
+        assert self.node.states() == [State.UNKNOWN]
+        self.clock.advance(INTERVAL)
+        assert self.node.states() == [State.RECEIVED]
+
+    def test_the_time_goes_on_when_the_ca_begins_what_it_did_not_have(self) -> None:
+        self.lost()
+        self.poller().start()
+        self.clock.pump([INTERVAL] * 4)
+        self.tracked.found = InProgress("9")
+        self.clock.pump([INTERVAL] * 7)
+        assert self.node.states() == [State.UNKNOWN]
+        self.clock.advance(INTERVAL)
+        assert self.node.states() == [State.RECEIVED]
+
     def test_a_process_that_died_while_submitting_leaves_an_unknown_row(self) -> None:
         request = csr()
         self.tracked.script = [Deferred()]
