@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from kipuka.authority.interface import Absent, InProgress, Outcome, Pending, Refused
+from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.reconciliation import PARALLEL
 from kipuka.enrollment.registration import Registration, Times
@@ -293,9 +294,10 @@ class ShortLists(LostCase):
 
     def test_without_a_witness_there_is_no_doubt(self) -> None:
         self.poller().start()
-        self.tracked.results["7"] = Refused("no")
+        witness = self.node.rows()[-1]
+        self.successResultOf(Deferred.fromCoroutine(self.node.ledger.happen(Event.ABANDONED, witness)))
         self.clock.pump([INTERVAL] * 9)
-        assert self.node.states() == [State.REJECTED, State.RECEIVED]
+        assert self.node.states() == [State.CLOSED, State.RECEIVED]
 
 
 class AtADogtag(Case):
