@@ -237,6 +237,6 @@ class FindsRequests(Protocol):
         :param since: no certificate issued earlier is meant. To allow for clocks that differ is the caller's business.
         :param known: what belongs to other enrollments and is not meant although its key may be the same: numbers of
             requests, in the form of :attr:`Pending.request_id`, and serial numbers of certificates, as hex with 0x.
-        :raises AuthorityError: when the CA cannot say now, or has too much to be looked through in one go; the next
-            call then goes on where this one ended.
+        :raises AuthorityError: when the CA cannot say now, has too much to be looked through in one go (the next call
+            then goes on where this one ended), or may have more than it shows and what is meant was not found.
         """

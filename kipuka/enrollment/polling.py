@@ -1,12 +1,13 @@
 """Asking a CA what became of the requests it has, in bulk, by one process at a time.
 
-Each round of a CA costs one "what is still pending?" call whatever the number of waiting requests, one call for each
-request that is pending no more, and a look-up for each whose answer was lost.
+Each round of a CA costs one "what is still pending?" call whatever the number of waiting requests, and one call for
+each request that is pending no more. Those whose answer was lost are looked up beside the rounds: a look-up may take
+long, and who waits for an approval does not wait for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
@@ -14,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kipuka.authority.interface import Authority, Issued, Refused, TracksRequests, Undecided
+from kipuka.authority.interface import Authority, Issued, Pending, Progress, Refused, TracksRequests, Undecided
 from kipuka.enrollment.ledger.application import carries_key
 from kipuka.enrollment.ledger.ledger import DEAD, Ledger, loop
 from kipuka.enrollment.ledger.states import Event
@@ -58,10 +59,14 @@ class Poller:
         self._reconciliation = Reconciliation(authority, ledger, timedelta(seconds=settle), timedelta(seconds=interval))
         self._slots = DeferredSemaphore(PARALLEL)
         self._last_asked = 0
-        self._failures = 0
+        self._answers = False
+        """Whether the CA gave its list in the last round."""
+        self._failed_rounds = self._failed_look_ups = 0
         self._running = False
         self._next: IDelayedCall | None = None
         self._round: Deferred[None] | None = None
+        self._look_ups: Deferred[None] | None = None
+        """At most one task at a time."""
 
     @property
     def ca_id(self) -> str:
@@ -82,12 +87,14 @@ class Poller:
         self._begin()
 
     async def stop(self) -> None:
-        """End after the round in hand and let another process take over at once."""
+        """End after the round and the look-ups in hand and let another process take over at once."""
         self._running = False
         if self._next is not None and self._next.active():
             self._next.cancel()
         if self._round is not None:
             await self._round
+        if self._look_ups is not None:
+            await self._look_ups
         try:
             await self._ledger.run(lambda: self._ledger.store.release(self._lease, self._ledger.process))
         except StoreUnavailable:
@@ -100,36 +107,42 @@ class Poller:
         """One round; nothing that happens in it ends the polling."""
         try:
             await self.round()
-            self._failures = 0
+            self._failed_rounds = 0
         except (AuthorityError, StoreUnavailable) as trouble:
-            self._failures += 1
+            self._failed_rounds += 1
             _log.info("CA {ca}: {trouble}", ca=self._authority.id, trouble=str(trouble))
         except Exception:
-            self._failures += 1
+            self._failed_rounds += 1
             _log.failure("CA {ca}: a round of polling failed", ca=self._authority.id)
         if self._running:
             self._next = self._clock.callLater(self._pause(), self._begin)
 
     def _pause(self) -> float:
-        if not self._failures:
+        failures = max(self._failed_rounds, self._failed_look_ups)
+        if not failures:
             return self._interval
         longest = max(_LONGEST_BACKOFF, self._interval)
-        pause = min(longest, self._interval * 2 ** min(self._failures - 1, 10))
+        pause = min(longest, self._interval * 2 ** min(failures - 1, 10))
         return float(pause * (0.5 + self._jitter() / 2))
 
     async def round(self) -> None:
-        """Look after the rows of this CA, unless another process does.
+        """Look after the rows of this CA, unless another process does. Look-ups may go on when this returns.
 
         :raises AuthorityError: the CA cannot say; nothing was changed that it did not say.
         :raises StoreUnavailable: neither can the store.
         """
         await self._look_after_own()
-        if not await self._renew():
-            return
+        if await self._renew():
+            await self._under_lease(self._look_after())
+        else:
+            self._failed_look_ups = 0  # they are another's now, who may die soon
+
+    async def _under_lease(self, work: Awaitable[None]) -> None:
+        """Keep the lease while something is done, however long it takes."""
         renewing = loop(self._keep, self._clock)
         stopped = renewing.start(self._lease_seconds / _LEASE_ROUNDS, now=False)
         try:
-            await self._look_after()
+            await work
         finally:
             renewing.stop()
             await stopped
@@ -139,7 +152,7 @@ class Poller:
         return await ledger.run(lambda: ledger.store.lease(self._lease, ledger.process, now, self._lease_seconds))
 
     async def _keep(self) -> None:
-        """Keep the lease during a long round, or another process would begin one of its own."""
+        """Keep the lease a while longer, or another process would begin a round, or look-ups, of its own."""
         if not await self._renew():
             _log.warn("another process polls CA {ca} too: this one stood still for a while", ca=self._authority.id)
 
@@ -157,16 +170,35 @@ class Poller:
                 await self._follow(pending)
             except AuthorityError as error:
                 trouble = error
-        if unknown:
-            try:
-                await self._reconciliation.round(unknown, frozenset(row.request_id or "" for row in pending))
-            except AuthorityError as error:
-                if pending and trouble is None:  # it has just answered: this is no reason to go slow
-                    _log.warn("CA {ca}: {trouble}", ca=self._authority.id, trouble=str(error))
-                else:
-                    trouble = trouble or error
+        else:
+            self._reconciliation.lists_are_short = False  # there is no witness left
+        self._answers = bool(pending) and trouble is None
+        if self._answers or not unknown:
+            self._failed_look_ups = 0
+        if unknown and self._look_ups is None:
+            self._look_ups = Deferred.fromCoroutine(
+                self._look_up(unknown, frozenset(row.request_id or "" for row in pending))
+            )
+            self._look_ups.addBoth(self._looked_up)
         if trouble is not None:
             raise trouble
+
+    async def _look_up(self, rows: list[Enrollment], known: frozenset[str]) -> None:
+        """Look lost requests up, once; nothing that happens here ends the polling."""
+        failed = True
+        try:
+            await self._under_lease(self._reconciliation.round(rows, known))
+            failed = False
+        except (AuthorityError, StoreUnavailable) as trouble:
+            log = _log.warn if self._answers else _log.info
+            log("CA {ca}: {trouble}", ca=self._authority.id, trouble=str(trouble))
+        except Exception:
+            _log.failure("CA {ca}: looking lost requests up failed", ca=self._authority.id)
+        # A CA that answers what is pending is no reason to go slow.
+        self._failed_look_ups = self._failed_look_ups + 1 if failed and not self._answers else 0
+
+    def _looked_up(self, _: object) -> None:
+        self._look_ups = None
 
     async def _look_after_own(self) -> None:
         """Give up rows that were taken in this process's name and that nobody in it works on.
@@ -188,21 +220,33 @@ class Poller:
             asked = sorted(asked, key=lambda row: (row.id <= self._last_asked, row.id))[: PARALLEL * 4]
             self._last_asked = asked[-1].id
         results = await DeferredList([self._slots.run(self._ask_after, row) for row in asked], consumeErrors=True)
+        lacking = 0
         for _, result in results:
             if isinstance(result, Failure):
                 result.raiseException()
+            lacking += isinstance(result, Pending)
+        self._reconciliation.lists_are_short = answer.complete and lacking > 0
+        if self._reconciliation.lists_are_short:
+            _log.warn(
+                "CA {ca}: its list of pending requests lacks {lacking} that are pending by its own word. Lost requests "
+                "that are not found stay unknown until it is whole: raise the limits of the CA's directory (for "
+                "Dogtag size, time and look-through limit of its LDAP bind user), see docs/troubleshooting.md",
+                ca=self._authority.id,
+                lacking=lacking,
+            )
 
-    def _ask_after(self, row: Enrollment) -> Deferred[None]:
+    def _ask_after(self, row: Enrollment) -> Deferred[Progress | None]:
         return Deferred.fromCoroutine(self._progress(row))
 
-    async def _progress(self, row: Enrollment) -> None:
+    async def _progress(self, row: Enrollment) -> Progress | None:
+        """Ask how a request stands, and write its end down; None when nobody could say."""
         if not isinstance(self._authority, TracksRequests):
-            return
+            return None
         try:
             progress = await self._authority.progress(row.request_id or "")
         except AuthorityError as trouble:
             _log.info("enrollment {id}: {trouble}", id=row.id, trouble=str(trouble))
-            return
+            return None
         if isinstance(progress, Issued):
             if carries_key(progress.certificate, row.application):
                 await self._ledger.happen(Event.GRANTED, row, **granted(progress))
@@ -212,3 +256,4 @@ class Poller:
             await self._ledger.happen(Event.REFUSED, row, **refused(progress))
         elif isinstance(progress, Undecided):
             _log.debug("enrollment {id}: {why}", id=row.id, why=progress.why)
+        return progress

@@ -64,7 +64,11 @@ class Reconciliation:
         self._instances = authority.instances if isinstance(authority, HasClones) else frozenset({authority.id})
         self._ledger = ledger
         self._settle = settle
+        self.lists_are_short = False
+        """Whether the CA's lists are known to lack requests, as the poller says: what is in none is not absent then."""
         self._stumbled: set[int] = set()
+        self._unfinished: set[int] = set()
+        """Rows of which the CA had a request in progress at the last look."""
         self._taking_over = DeferredLock()
         self._counted = max(settle / 2, 2 * interval)  # at most, between two look-ups
 
@@ -77,6 +81,7 @@ class Reconciliation:
         """
         if not isinstance(self._authority, FindsRequests):
             return
+        self._unfinished &= {row.id for row in rows}
         known |= await self._taken(rows)
         tour = _Tour(sorted(rows, key=lambda row: row.id in self._stumbled))  # what ended the last round comes last
         parts = [Deferred.fromCoroutine(self._walk(self._authority, tour, known)) for _ in range(PARALLEL)]
@@ -124,8 +129,10 @@ class Reconciliation:
                 await self._take_over(found.request_id, Event.DEFERRED, row, request_id=found.request_id, reason=None)
             case Refused():
                 await ledger.happen(Event.REFUSED, row, **refused(found))
+            case Absent() | InProgress() if self.lists_are_short:
+                await self._count_not(row, all_of_it=False)
             case Absent() | InProgress():
-                await self._absent(row, begun, self._settle * (STUCK if isinstance(found, InProgress) else 1))
+                await self._absent(row, begun, found)
 
     async def _others(self, row: Enrollment) -> list[Enrollment] | None:
         """The other rows of this row's key.
@@ -166,11 +173,17 @@ class Reconciliation:
         finally:
             self._taking_over.release()
 
-    async def _absent(self, row: Enrollment, begun: datetime, settle: timedelta) -> None:
-        """Note that a look-up, begun at this time, found nothing; believe it if that has been so for long enough."""
-        if row.absent_since is None:
+    async def _absent(self, row: Enrollment, begun: datetime, found: Absent | InProgress) -> None:
+        """Note that a look-up, begun at this time, found no result; believe it if that has been so for long enough.
+
+        A request that was in progress and now is not has gone on, or was overlooked: that starts the time anew.
+        """
+        unfinished, was_unfinished = isinstance(found, InProgress), row.id in self._unfinished
+        (self._unfinished.add if unfinished else self._unfinished.discard)(row.id)
+        if row.absent_since is None or (was_unfinished and not unfinished):
             await self._ledger.annotate(row, absent_since=self._ledger.now())
             return
+        settle = self._settle * (STUCK if unfinished else 1)
         unseen = begun - row.updated - self._counted
         since = row.absent_since + max(unseen, timedelta(0))
         if begun - since >= settle and begun - (row.submitted or row.created) >= settle:
@@ -180,7 +193,7 @@ class Reconciliation:
             await self._ledger.annotate(row, absent_since=since)
 
     async def _count_not(self, row: Enrollment, *, all_of_it: bool) -> None:
-        """Note that a look-up failed: what went before it, or the time since the last one, proves nothing."""
+        """Note that a look-up said nothing: what went before it, or the time since the last one, proves nothing."""
         if row.absent_since is not None:
             unseen = self._ledger.now() - row.updated
             await self._ledger.annotate(row, absent_since=None if all_of_it else row.absent_since + unseen)

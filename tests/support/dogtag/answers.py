@@ -51,6 +51,11 @@ def no_ldap() -> Answer:
     return error(500, "base.PKIException", "Failed to connect LDAP server Unable to connect to LDAP server")
 
 
+def stumbled() -> Answer:
+    """What a review of a request is whose profile was deleted."""
+    return Answer(500, _HTML, b"<html><title>HTTP Status 500</title><pre>java.lang.NullPointerException</pre></html>")
+
+
 def listed(entries: Sequence[dict[str, Any]], total: int | None = None) -> Answer:
     """A list, or a page of one; kipuka does not look at the links."""
     return success({"total": len(entries) if total is None else total, "entries": entries, "Link": []})

@@ -1,7 +1,8 @@
 """What the stand-in finds when it is asked about many things: lists of requests, one under review, a search.
 
 As 10.10.2 does it (docs/dogtag-notes.md): a list by a state that has an index pages by request number; every other
-one, "pending" above all, is cut off without a word after ``maxResults``, which is 100 unless the caller says more.
+one, "pending" above all, is cut off without a word after ``maxResults``, which is 100 unless the caller says more, or
+after as many as the directory server gives.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Dogtag(Protocol):
     requests: dict[int, dict[str, Any]]
     csrs: dict[int, x509.CertificateSigningRequest]
     notes: dict[int, str]
+    deleted: set[int]
+    size_limit: int
     issued: dict[int, x509.Certificate]
     issued_on: dict[int, datetime]
     revoked: set[int]
@@ -58,7 +61,8 @@ def requests(dogtag: Dogtag, query: Mapping[str, str]) -> Answer:
         if state in ("", entry["requestStatus"]) and kind in ("", entry["requestType"])
     ]
     if state not in _INDEXED:
-        return answers.listed([entry for _, entry in found][: int(query.get("maxResults", _CUT_OFF))])
+        most = min(int(query.get("maxResults", _CUT_OFF)), dogtag.size_limit)
+        return answers.listed([entry for _, entry in found][:most])
     page = [entry for number, entry in found if number >= int(query.get("start", "0"))]
     return answers.listed(page[: int(query.get("pageSize", _PAGE))], total=len(found))
 
@@ -70,6 +74,8 @@ def review(dogtag: Dogtag, text: str) -> Answer:
     number = int(text)
     if number not in dogtag.requests:
         return answers.no_request(text)
+    if number in dogtag.deleted:
+        return answers.stumbled()
     return answers.success(answers.review(dogtag.requests[number], dogtag.csrs[number], dogtag.notes.get(number)))
 
 

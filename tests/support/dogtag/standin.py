@@ -100,16 +100,19 @@ def profiles() -> dict[str, Profile]:
 class StandIn:
     """The server's state. Set ``ldap_down``, ``prefixes`` or ``profiles`` to change what it does.
 
+    :ivar size_limit: how many entries its directory server gives in one search.
     :ivar bodies: the JSON bodies that were posted.
     :ivar observed: what the CA told of its calls: operation, outcome, seconds.
     :ivar issued: every certificate, by serial number; ``revoked`` holds the numbers withdrawn, ``book`` why.
     :ivar requests: how each request stands, by number; its CSR is in ``csrs``, what agents wrote in ``notes``.
+        The profiles of those in ``deleted`` were deleted since.
     """
 
     prefixes: tuple[str, ...] = ("/ca/rest",)
     issuer: pki.Issuer = field(default_factory=lambda: pki.root("CN=Stand-In CA,O=EXAMPLE"))
     profiles: dict[str, Profile] = field(default_factory=profiles)
     ldap_down: bool = False
+    size_limit: int = 100_000
     calls: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     issued: dict[int, x509.Certificate] = field(default_factory=dict)
@@ -119,6 +122,7 @@ class StandIn:
     requests: dict[int, dict[str, Any]] = field(default_factory=dict)
     csrs: dict[int, x509.CertificateSigningRequest] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
+    deleted: set[int] = field(default_factory=set)
     clock: Clock = field(default_factory=Clock)
     observed: list[tuple[str, str, float]] = field(default_factory=list)
     _faults: deque[Callable[[Request], bytes | int] | None] = field(default_factory=deque)

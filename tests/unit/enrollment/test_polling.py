@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -8,20 +9,17 @@ from twisted.internet.defer import Deferred
 from kipuka.authority.interface import (
     Absent,
     Finding,
-    InProgress,
-    Outcome,
     Pending,
     PendingRequests,
     Progress,
     Refused,
     Undecided,
 )
+from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.polling import Poller
-from kipuka.enrollment.reconciliation import PARALLEL
 from kipuka.errors import AuthorityError, Kind
 from kipuka.store.rows import State
-from tests.support import pki
-from tests.unit.enrollment.office import BOB, FakeAuthority, Node, csr
+from tests.unit.enrollment.office import FakeAuthority, Node, csr
 from tests.unit.enrollment.test_registration import Case, trouble
 
 INTERVAL, SETTLE = 5.0, 30.0
@@ -197,195 +195,147 @@ class Polling(TrackedCase):
         found.callback(Absent())
 
 
-class Reconciling(TrackedCase):
-    def lost(self) -> tuple[Deferred[Any], Any]:
-        request = csr()
+class BesideLookUps(TrackedCase):
+    """A look-up of a lost request may take minutes at a slow CA, or fail: those who wait for an agent do not notice."""
+
+    def setUp(self) -> None:
+        super().setUp()
         self.tracked.script = [trouble(Kind.NO_ANSWER)]
-        answer = self.node.ask(request)
-        answer.addErrback(lambda _: None)
-        return answer, request
+        self.node.ask(csr()).addErrback(lambda _: None)
+        self.tracked.found = self.looking = Deferred[Finding]()
 
-    def test_what_was_issued_is_taken_over(self) -> None:
-        answer, request = self.lost()
-        self.tracked.found = self.tracked.issue(request)
+    def seconds_until(self, happened: Callable[[], object]) -> int:
+        for seconds in range(1, 200):
+            self.clock.advance(1)
+            if happened():
+                return seconds
+        raise AssertionError("never")
+
+    def test_an_approval_arrives_while_a_look_up_takes_long(self) -> None:
         self.poller().start()
+        self.clock.pump([1] * 61)
+        answer, request = self.pending("7")
+        self.clock.pump([INTERVAL] * 3)
+        assert self.tracked.lists == 3
+        self.tracked.pending.clear()
+        self.tracked.results["7"] = self.tracked.issue(request)
+        assert self.seconds_until(lambda: answer.called) <= INTERVAL
         assert self.successResultOf(answer).certificate is not None
-        assert len(self.tracked.asked) == 1
+        assert self.tracked.searches == 1
+        self.looking.callback(Absent())
 
-    def test_what_waits_for_an_agent_waits_on(self) -> None:
-        self.lost()
-        self.tracked.found = Pending("9")
+    def test_there_is_one_round_of_look_ups_at_a_time_and_then_another(self) -> None:
         self.poller().start()
-        (row,) = self.node.rows()
-        assert (row.state, row.request_id, row.reason) == (State.PENDING, "9", None)
-
-    def test_what_was_refused_is_refused(self) -> None:
-        self.lost()
-        self.tracked.found = Refused("no")
-        self.poller().start()
-        assert self.node.states() == [State.REJECTED]
-
-    def test_absence_is_believed_after_the_settling_time_only(self) -> None:
-        self.lost()
-        self.poller().start()
-        self.clock.pump([INTERVAL] * 5)
-        assert self.node.states() == [State.UNKNOWN]
-        self.clock.pump([INTERVAL] * 2)
-        assert self.node.states() == [State.RECEIVED]
-        assert len(self.tracked.asked) == 1
-
-    def test_a_ca_in_trouble_starts_the_settling_time_anew(self) -> None:
-        self.lost()
-        self.poller().start()
-        self.clock.pump([INTERVAL] * 5)
-        self.tracked.found = trouble(Kind.BAD_ANSWER)
-        self.clock.advance(INTERVAL)
+        self.clock.pump([1] * 33)
+        assert self.tracked.searches == 1
         self.tracked.found = Absent()
-        self.clock.pump([INTERVAL] * 6)
-        assert self.node.states() == [State.UNKNOWN]
-        self.clock.pump([INTERVAL] * 2)
-        assert self.node.states() == [State.RECEIVED]
+        self.looking.callback(Absent())
+        assert self.seconds_until(lambda: self.tracked.searches == 2) <= INTERVAL
 
-    def test_a_broken_connection_only_does_not_count(self) -> None:
-        self.lost()
-        self.poller().start()
-        self.clock.pump([INTERVAL] * 5)  # 25 of 30 seconds
-        self.tracked.found = trouble(Kind.UNREACHABLE)
-        self.clock.pump([INTERVAL] * 3)
-        assert self.node.states() == [State.UNKNOWN]
-        self.tracked.found = Absent()
-        searches = self.tracked.searches
-        while self.node.states() == [State.UNKNOWN]:
-            self.clock.advance(INTERVAL)
-            assert self.tracked.searches <= searches + 2  # one to count from, one after the seconds that were missing
-        assert self.node.states() == [State.RECEIVED]
-
-    def test_a_request_the_ca_died_over_is_free_again_after_twice_the_time(self) -> None:
-        self.lost()
-        self.tracked.found = InProgress("9")
-        self.poller().start()
-        self.clock.pump([INTERVAL] * 11)
-        assert self.node.states() == [State.UNKNOWN]
-        self.clock.pump([INTERVAL] * 3)
-        assert self.node.states() == [State.RECEIVED]
-
-    def test_a_process_that_died_while_submitting_leaves_an_unknown_row(self) -> None:
-        request = csr()
-        self.tracked.script = [Deferred()]
-        self.node.ask(request).addErrback(lambda _: None)
-        self.node.broken = True
-        other = self.new_node("polling-2")
-        self.tracked.found = self.tracked.issue(request)
-        self.poller(other).start()
-        self.clock.pump([INTERVAL] * 3)
-        assert other.states() == [State.SUBMITTING]
-        self.clock.pump([INTERVAL] * 4)
-        assert other.states() == [State.ISSUED]
-        assert len(self.tracked.asked) == 1
-
-    def test_a_process_that_certainly_died_is_not_waited_for(self) -> None:
-        request = csr()
-        self.tracked.script = [Deferred()]
-        self.node.ask(request).addErrback(lambda _: None)
+    def test_who_stops_the_polling_waits_for_the_look_up_in_hand(self) -> None:
         poller = self.poller()
         poller.start()
-        for node in self.nodes:
-            node.broken = True
-            node.close()
-        successor = self.new_node("polling-2")
-        self.tracked.found = self.tracked.issue(request)
-        self.poller(successor).start()
-        assert successor.states() == [State.ISSUED]
-        assert len(self.tracked.asked) == 1
-
-    def test_a_few_are_looked_up_at_the_same_time(self) -> None:
-        for _ in range(PARALLEL + 2):
-            self.lost()
-        self.tracked.slow = slow = []
-        self.poller().start()
-        assert self.tracked.searches == PARALLEL
-        self.tracked.slow = None
-        for each in slow:
-            each.callback(None)
-        assert self.tracked.searches == PARALLEL + 2
-
-    def test_a_ca_that_is_away_is_not_asked_after_all_of_them(self) -> None:
-        for _ in range(PARALLEL * 3):
-            self.lost()
-        self.tracked.found = trouble(Kind.NO_ANSWER)
-        self.tracked.slow = slow = []
-        self.poller().start()
-        for each in slow:
-            each.callback(None)
-        assert self.tracked.searches == PARALLEL + 1  # the first did not know yet that the second fails too
-        assert self.node.states() == [State.UNKNOWN] * PARALLEL * 3
-
-    def test_a_certificate_goes_to_the_one_that_asked_for_its_subject(self) -> None:
-        key = pki.ec_key()
-        mine, others = csr(key), csr(key, "CN=other")
-        self.tracked.script = [trouble(Kind.NO_ANSWER)] * 2
-        for request in (mine, others):
-            self.node.ask(request).addErrback(lambda _: None)
-        self.tracked.found = self.tracked.issue(others)
-        self.poller().start()
-        assert self.node.states() == [State.UNKNOWN, State.ISSUED]
-
-    def test_a_certificate_under_a_subject_that_nobody_asked_for_is_taken(self) -> None:
-        """By one of them only: a CA may make another subject than it was asked for."""
-        key = pki.ec_key()
-        self.tracked.script = [trouble(Kind.NO_ANSWER)] * 2
-        for request in (csr(key), csr(key, "CN=other")):
-            self.node.ask(request).addErrback(lambda _: None)
-        self.tracked.found = self.tracked.issue(csr(key, "CN=rewritten"))
-        self.poller().start()
-        assert sorted(self.node.states(), key=lambda state: state.value) == [State.ISSUED, State.UNKNOWN]
-
-    def test_what_was_approved_a_moment_ago_is_its_own_requests(self) -> None:
-        key = pki.ec_key()
-        waiting, lost = csr(key, "CN=waiting"), csr(key)
-        self.tracked.script = [Pending("9"), trouble(Kind.NO_ANSWER)]
-        self.tracked.pending.add("9")  # when the list was made
-        for request in (waiting, lost):
-            self.node.ask(request).addErrback(lambda _: None)
-        issued = self.tracked.issue(waiting)
-        self.tracked.found = self.tracked.results["9"] = issued
-        self.poller().start()
-        assert self.node.states() == [State.PENDING, State.UNKNOWN]
-        self.tracked.pending.clear()
+        self.clock.advance(1)
+        stopped = Deferred.fromCoroutine(poller.stop())
+        successor = self.poller(self.new_node("polling-2"))
+        successor.start()
+        self.clock.pump([1] * 30)
+        self.assertNoResult(stopped)
+        assert self.tracked.searches == 1  # the lease is still kept
         self.tracked.found = Absent()
+        self.looking.callback(Absent())
+        self.successResultOf(stopped)
         self.clock.advance(INTERVAL)
-        assert self.node.states() == [State.ISSUED, State.UNKNOWN]
+        assert self.tracked.searches == 2
 
-    def test_ren_what_belongs_to_other_requests_for_the_key_is_not_what_was_lost(self) -> None:
-        key = pki.ec_key()
-        issued = self.successResultOf(self.node.ask(csr(key), BOB))
-        self.tracked.script = [Pending("9"), trouble(Kind.NO_ANSWER)]
-        self.tracked.pending.add("9")
-        for request in (csr(key, "CN=other"), csr(key)):
-            self.node.ask(request).addErrback(lambda _: None)
+    def test_the_lease_is_kept_for_a_look_up_while_the_rounds_slow_down(self) -> None:
+        self.pending("7")
+        self.tracked.away = trouble(Kind.UNREACHABLE)
         self.poller().start()
-        assert self.tracked.known == {"9", issued.enrollment.serial}
-
-    def test_a_new_process_leaves_out_the_certificates_that_others_got(self) -> None:
-        issued = self.successResultOf(self.node.ask(csr()))
-        self.lost()
-        self.poller(self.new_node("polling-2")).start()
-        assert self.tracked.known == {issued.enrollment.serial}
-
-    def test_nothing_is_taken_over_while_another_request_for_the_key_is_on_its_way(self) -> None:
-        _, request = self.lost()
-        on_its_way = Deferred[Outcome]()
-        self.tracked.script = [on_its_way]
-        self.node.ask(request, BOB).addErrback(lambda _: None)
-        self.poller().start()
-        assert self.tracked.searches == 0
-        on_its_way.callback(self.tracked.issue(request))
-        self.clock.advance(INTERVAL)
+        other = self.poller(self.new_node("polling-2"))
+        other.start()
+        self.clock.pump([1] * 120)
         assert self.tracked.searches == 1
-        assert self.tracked.known == {self.node.rows()[0].serial}
+        assert self.tracked.lists <= 6
+        self.looking.callback(Absent())
 
-    def test_a_key_that_is_not_asked_for_is_not_found(self) -> None:
-        self.lost()
-        self.tracked.found = self.tracked.issue(csr(pki.ec_key()))
+    def test_look_ups_that_fail_slow_down_and_recover(self) -> None:
+        self.tracked.found = trouble(Kind.NO_ANSWER)
         self.poller().start()
-        assert self.node.states() == [State.UNKNOWN]
+        self.clock.pump([1] * 60)
+        assert 4 <= self.tracked.searches <= 5
+        self.clock.pump([1] * 300)
+        assert self.tracked.searches <= 10
+        self.tracked.found = Absent()
+        before = self.tracked.searches
+        self.seconds_until(lambda: self.tracked.searches > before)
+        assert self.seconds_until(lambda: self.tracked.searches > before + 1) <= INTERVAL
+
+    def test_so_do_those_that_fail_after_a_while(self) -> None:
+        self.tracked.found, self.tracked.slow = trouble(Kind.NO_ANSWER), []
+        self.poller().start()
+        for _ in range(60):
+            self.clock.advance(2)
+            for each in list(self.tracked.slow):
+                self.tracked.slow.remove(each)
+                each.callback(None)
+        assert 5 <= self.tracked.searches <= 7
+
+    def test_look_ups_that_fail_beside_a_list_that_is_given_slow_nothing_down(self) -> None:
+        self.tracked.found = trouble(Kind.NO_ANSWER)
+        self.poller().start()
+        self.clock.pump([1] * 120)
+        answer, request = self.pending("7")
+        self.seconds_until(lambda: self.tracked.lists)
+        before = self.tracked.searches
+        self.clock.pump([1] * 50)
+        assert self.tracked.lists == 11
+        assert self.tracked.searches == before + 10
+        self.tracked.pending.clear()
+        self.tracked.results["7"] = self.tracked.issue(request)
+        assert self.seconds_until(lambda: answer.called) <= INTERVAL
+
+    def test_nor_do_those_that_failed_before_and_now_take_long(self) -> None:
+        self.tracked.found = trouble(Kind.NO_ANSWER)
+        self.poller().start()
+        self.clock.pump([1] * 120)
+        self.tracked.found = self.looking
+        self.pending("7")
+        self.seconds_until(lambda: self.tracked.lists)
+        self.clock.pump([1] * 50)
+        assert self.tracked.lists == 11
+        self.looking.callback(Absent())
+
+    def test_nothing_goes_slow_for_look_ups_that_are_over(self) -> None:
+        self.tracked.found = trouble(Kind.NO_ANSWER)
+        self.poller().start()
+        self.clock.pump([1] * 120)
+        (row,) = self.node.rows()
+        self.successResultOf(Deferred.fromCoroutine(self.node.ledger.happen(Event.ABANDONED, row)))
+        self.clock.pump([1] * 60)
+        self.pending("7")
+        assert self.seconds_until(lambda: self.tracked.lists) <= INTERVAL
+
+    def test_who_was_slow_takes_over_soon_all_the_same(self) -> None:
+        self.tracked.found = trouble(Kind.NO_ANSWER)
+        other = self.new_node("polling-2")
+        first, second = self.poller(), self.poller(other)
+        first.start()
+        self.clock.pump([1] * 130)
+        self.tracked.found = self.looking
+        before = self.tracked.searches
+        second.start()
+        self.clock.pump([1] * 65)
+        assert self.tracked.searches == before + 1  # by the second, since the first was slow to renew its lease
+        other.broken = True
+        self.tracked.found = Absent()
+        assert self.seconds_until(lambda: self.tracked.searches > before + 1) <= 4 * INTERVAL
+        other.broken = False
+        self.looking.callback(Absent())
+
+    def test_a_fault_in_a_look_up_ends_nothing(self) -> None:
+        self.poller().start()
+        self.looking.errback(RuntimeError("no"))
+        assert len(self.flushLoggedErrors(RuntimeError)) == 1
+        self.tracked.found = Absent()
+        assert self.seconds_until(lambda: self.tracked.searches == 2) <= 2 * INTERVAL

@@ -11,6 +11,7 @@ from kipuka.authority.dogtag.wire.answer import Answer, message, parse_id, print
 from kipuka.authority.dogtag.wire.certificates import (
     CertificateRecord,
     certificate,
+    certified_key,
     chain,
     found,
     in_order,
@@ -40,6 +41,7 @@ __all__ = [
     "Review",
     "Template",
     "certificate",
+    "certified_key",
     "chain",
     "enrollment_body",
     "found",

@@ -13,9 +13,14 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key, pkcs7
 
 from kipuka.authority.dogtag.wire.answer import Answer, bad, mapping, parse, parse_id, printable, sequence, text
+from kipuka.est.der import CONTEXT_0, SEQUENCE, parts
+
+NOT_LOADED = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)
+"""What cryptography raises over bytes that it does not take."""
 
 _CHAIN_LIMIT = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,17 +95,48 @@ def found(answer: Answer) -> tuple[int, ...]:
 def key_digest(source: x509.Certificate | x509.CertificateSigningRequest) -> str | None:
     """Return the SHA-256 of the SubjectPublicKeyInfo as hex; None for a key that cryptography does not know."""
     try:
-        key = source.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+        return _digest(source.public_key())
+    except NOT_LOADED:
         return None
+
+
+def certified_key(answer: Answer) -> str | None:
+    """Return the :func:`key_digest` of what ``certs/{id}`` answers, even if cryptography does not load the certificate.
+
+    A CA may hold some of which cryptography bears the version, a date or a name not. They must not stand in the way of
+    those that are looked for, nor be passed over if they are those.
+    """
+    pem = text(mapping(parse(answer), "certificate").get("Encoded"), "Encoded")
+    try:
+        return key_digest(x509.load_pem_x509_certificate(pem.encode()))
+    except NOT_LOADED:
+        pass
+    try:
+        return _digest(load_der_public_key(_public_key_info(pem)))
+    except NOT_LOADED:
+        return None
+
+
+def _digest(key: PublicKeyTypes) -> str:
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def _public_key_info(pem: str) -> bytes:
+    """Return the SubjectPublicKeyInfo of a certificate, of which nothing else is looked at (RFC 5280 §4.1)."""
+    lines = [line.strip() for line in pem.splitlines() if "-----" not in line]
+    try:
+        to_be_signed = parts(base64.b64decode("".join(lines), validate=True), SEQUENCE, 3)[0]
+        fields = parts(to_be_signed, SEQUENCE, 10)
+        return fields[6 if fields[0][0] == CONTEXT_0 else 5]  # the version, which comes first, may be left out
+    except (ValueError, IndexError) as error:
+        bad(f"Encoded is no certificate: {printable(str(error))}")
 
 
 def _certificate(body: dict[str, Any]) -> x509.Certificate:
     pem = text(body.get("Encoded"), "Encoded")
     try:
         return x509.load_pem_x509_certificate(pem.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except NOT_LOADED as error:
         bad(f"Encoded is no certificate: {printable(str(error))}")
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from kipuka.authority.dogtag.wire.answer import (
@@ -24,7 +22,7 @@ from kipuka.authority.dogtag.wire.answer import (
     sequence,
     text,
 )
-from kipuka.authority.dogtag.wire.certificates import key_digest
+from kipuka.authority.dogtag.wire.certificates import NOT_LOADED, key_digest
 
 
 @dataclass(frozen=True)
@@ -195,5 +193,5 @@ def _key_of_request(text: str) -> str | None:
     lines = [line.strip() for line in text.splitlines() if "-----" not in line]
     try:
         return key_digest(x509.load_der_x509_csr(base64.b64decode("".join(lines))))
-    except (ValueError, binascii.Error, UnsupportedAlgorithm):
+    except NOT_LOADED:
         return None

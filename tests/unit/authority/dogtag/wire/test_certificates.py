@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kipuka.authority.dogtag import wire
 from kipuka.authority.dogtag.lookup import common_name
+from kipuka.authority.dogtag.wire import Answer
+from kipuka.errors import AuthorityError, Kind
+from kipuka.est.der import SEQUENCE, parts, wrap
 from tests.support import pki
 from tests.support.dogtag import answers as answers
-from tests.unit.authority.dogtag.test_lookup import LDAP_DOWN, SEARCHES, SUBJECT, key
+from tests.support.dogtag import transcript
+from tests.unit.authority.dogtag.lookup.lost import LDAP_DOWN, SUBJECT, key, of_version
+
+SEARCHES = transcript.read("10.10.2/35-cert-search.txt")
 
 # --- the wire
 
@@ -37,6 +45,51 @@ def test_a_csr_is_read_as_pem_too() -> None:
     pem = f"-----BEGIN NEW CERTIFICATE REQUEST-----\r\n{value['Value'][:64]}\r\n{value['Value'][64:]}\r\n-----END-----"
     value["Value"] = pem
     assert wire.review(answers.success(review)).public_key == key(csr)
+
+
+def test_a_csr_of_an_unknown_version_has_no_key() -> None:
+    csr = pki.csr(pki.ec_key(), SUBJECT)
+    review = answers.review(answers.request(7, "pending"), csr, None)
+    der = csr.public_bytes(Encoding.DER).replace(b"\x02\x01\x00", b"\x02\x01\x07", 1)
+    review["Input"][0]["Attribute"][1]["Value"] = base64.b64encode(der).decode()
+    assert wire.review(answers.success(review)).public_key is None
+
+
+def record(pem: str) -> Answer:
+    ca = pki.root().certificate
+    return answers.success(answers.certificate(ca, ca, revoked=False) | {"Encoded": pem})
+
+
+@pytest.mark.parametrize("version", [2, 9])
+def test_the_key_of_a_certificate_is_read_though_cryptography_may_not_load_it(version: int) -> None:
+    for ca in (pki.root().certificate, pki.root(key=pki.rsa_key()).certificate):
+        assert wire.certified_key(record(of_version(ca, version))) == key(ca)
+
+
+def test_the_key_of_a_certificate_without_a_version_is_read() -> None:
+    ca = pki.root().certificate
+    version_1 = parts(parts(ca.public_bytes(Encoding.DER), SEQUENCE, 3)[0], SEQUENCE, 10)[1:7]
+    version_1[3] = wrap(SEQUENCE)  # no dates at all
+    pem = base64.b64encode(wrap(SEQUENCE, wrap(SEQUENCE, *version_1), b"\x05\x00", b"\x05\x00")).decode()
+    assert wire.certified_key(record(f"-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----\n")) == key(ca)
+
+
+def test_a_certificate_with_a_key_of_an_unknown_kind_has_none() -> None:
+    ca = pki.root().certificate
+    info = ca.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    der = ca.public_bytes(Encoding.DER).replace(info, info.replace(b"\x06\x07\x2a", b"\x06\x07\x2b"))
+    pem = f"-----BEGIN CERTIFICATE-----\n{base64.encodebytes(der).decode()}-----END CERTIFICATE-----\n"
+    assert wire.certified_key(record(pem)) is None
+    assert wire.certified_key(record(of_version(x509.load_pem_x509_certificate(pem.encode()), 9))) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["MIIB", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", "%", "\u00e4"]
+)
+def test_what_is_no_certificate_has_no_key_and_is_no_answer(text: str) -> None:
+    with pytest.raises(AuthorityError) as caught:
+        wire.certified_key(record(text))
+    assert caught.value.kind is Kind.BAD_ANSWER
 
 
 def test_searches_as_recorded() -> None:

@@ -5,82 +5,24 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography import x509
 
-from kipuka.authority.dogtag import DogtagAuthority, lookup, wire
-from kipuka.authority.dogtag.wire import Answer
-from kipuka.authority.interface import (
-    Absent,
-    EnrollmentRequest,
-    Finding,
-    FindsRequests,
-    InProgress,
-    Issued,
-    Pending,
-    Refused,
-)
-from kipuka.errors import AuthorityError
+from kipuka.authority.dogtag import lookup, reading
+from kipuka.authority.interface import Absent, EnrollmentRequest, FindsRequests, InProgress, Issued, Pending, Refused
+from kipuka.errors import AuthorityError, Kind
 from tests.support import pki
 from tests.support.dogtag import answers as answers
-from tests.support.dogtag import transcript
-from tests.support.dogtag.standin import HTML_404, StandIn, now
-
-MANUAL = "kipukaServerManual"
-SUBJECT = "CN=lost.kipuka.test,O=KIPUKA"
-LISTS = "/ca/rest/agent/certrequests?requestState="
-LDAP_DOWN = transcript.read("10.10.2/66-requests-ds-down.txt")
-SEARCHES = transcript.read("10.10.2/35-cert-search.txt")
-DELETED = transcript.read("10.10.2/36-profile-deleted.txt")
-
-
-class Lost:
-    """A request at a stand-in whose answer kipuka never saw."""
-
-    def __init__(self, dogtag: StandIn, profile: str = "kipukaServer", subject: str = SUBJECT) -> None:
-        self.dogtag = dogtag
-        self.since = datetime.now(UTC) - timedelta(minutes=5)
-        self.csr = pki.csr(pki.ec_key(), subject)
-        self.outcome = now(dogtag.authority().enroll(EnrollmentRequest(self.csr, profile, "test")))
-        dogtag.calls.clear()
-
-    @property
-    def number(self) -> int:
-        assert isinstance(self.outcome, Pending)
-        return int(self.outcome.request_id)
-
-    @property
-    def serial(self) -> str:
-        assert isinstance(self.outcome, Issued)
-        return hex(self.outcome.certificate.serial_number)
-
-    def stands(self, status: str) -> None:
-        self.dogtag.requests[self.number]["requestStatus"] = status
-
-    def find(
-        self,
-        authority: DogtagAuthority | None = None,
-        *,
-        subject: str = SUBJECT,
-        since: datetime | None = None,
-        known: tuple[str, ...] = (),
-    ) -> Finding:
-        """Look it up, at a CA that has seen nothing yet unless told."""
-        authority = authority or self.dogtag.authority()
-        return now(authority.find(key(self.csr), subject, since or self.since, frozenset(known)))
-
-
-def key(source: x509.Certificate | x509.CertificateSigningRequest) -> str:
-    digest = wire.key_digest(source)
-    assert digest is not None
-    return digest
-
-
-def fetches(dogtag: StandIn) -> list[str]:
-    return [path for method, path in dogtag.calls if method == "GET" and path.startswith("/ca/rest/certs/0x")]
-
-
-def reviews(dogtag: StandIn) -> list[str]:
-    return [path for _, path in dogtag.calls if path.startswith("/ca/rest/agent/certrequests/")]
+from tests.support.dogtag.standin import StandIn, now
+from tests.unit.authority.dogtag.lookup.lost import (
+    DELETED,
+    LISTS,
+    MANUAL,
+    REVIEWS,
+    SUBJECT,
+    Lost,
+    encoded,
+    fetches,
+    reviews,
+)
 
 
 def test_a_dogtag_finds_requests() -> None:
@@ -161,7 +103,7 @@ def test_no_certificate_is_read_twice_and_none_that_was_issued_through_kipuka() 
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "_REMEMBERED", 2)
+    monkeypatch.setattr(reading, "_REMEMBERED", 2)
     dogtag = StandIn()
     authority = dogtag.authority()
     for _ in range(5):
@@ -170,6 +112,27 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lost.find(authority) == lost.outcome
     assert lost.find(authority, known=(lost.serial,)) == Absent()
     assert len(authority._lookup._certificates) == 2
+
+
+def test_others_certificates_that_cannot_be_loaded_stand_in_nobodys_way() -> None:
+    dogtag = StandIn()
+    other = Lost(dogtag)
+    encoded(dogtag, other.serial, 9)
+    lost = Lost(dogtag)
+    authority = dogtag.authority()
+    assert lost.find(authority) == lost.outcome
+    assert lost.find(authority, known=(lost.serial,)) == Absent()
+    assert len(fetches(dogtag)) == 2
+
+
+def test_a_certificate_that_was_lost_and_cannot_be_loaded_is_not_absent() -> None:
+    lost = Lost(StandIn())
+    encoded(lost.dogtag, lost.serial, 9)
+    authority = lost.dogtag.authority()
+    for _ in range(2):
+        with pytest.raises(AuthorityError) as caught:
+            lost.find(authority)
+        assert caught.value.kind is Kind.BAD_ANSWER
 
 
 # --- requests
@@ -278,7 +241,7 @@ def test_others_requests_may_hold_anything(text: str) -> None:
     other = Lost(lost.dogtag, MANUAL)
     review = answers.review(other.dogtag.requests[other.number], other.csr, None)
     review["Input"][0]["Attribute"][1]["Value"] = text
-    lost.dogtag.answer_next(answers.success(review), after=3)  # the newest is reviewed first
+    lost.dogtag.answer_next(answers.success(review), after=REVIEWS)  # the newest is reviewed first
     assert lost.find() == lost.outcome
 
 
@@ -287,71 +250,13 @@ def test_others_requests_may_have_no_form(missing: object) -> None:
     lost = Lost(StandIn(), MANUAL)
     other = Lost(lost.dogtag, MANUAL)
     review = answers.review(other.dogtag.requests[other.number], other.csr, None) | {"Input": missing}
-    lost.dogtag.answer_next(answers.success(review), after=3)
+    lost.dogtag.answer_next(answers.success(review), after=REVIEWS)
     assert lost.find() == lost.outcome
 
 
 def test_a_request_whose_profile_was_deleted_stands_in_nobodys_way() -> None:
     lost = Lost(StandIn(), MANUAL)
     Lost(lost.dogtag, MANUAL)
-    lost.dogtag.answer_next(DELETED[1].answer, after=3)
+    lost.dogtag.answer_next(DELETED[1].answer, after=REVIEWS)
     assert lost.find() == lost.outcome
     assert len(reviews(lost.dogtag)) == 2
-
-
-# --- trouble
-
-
-FAILURES = {
-    "401, as with LDAP down": LDAP_DOWN[0].answer,
-    "404 in JSON, as with LDAP down": LDAP_DOWN[2].answer,
-    "500 in JSON, as with LDAP down": LDAP_DOWN[3].answer,
-    "not deployed": HTML_404,
-    "403": answers.error(403, "base.ForbiddenException", "Authorization Error"),
-    "503": Answer(503, "text/html", b"not ready"),
-    "nonsense": Answer(200, "application/json", b"[]"),
-    "no entries": Answer(200, "application/json", b"{}"),
-}
-
-
-@pytest.mark.parametrize("name", FAILURES)
-def test_no_failure_of_any_call_reads_as_absence(name: str) -> None:
-    def site() -> Lost:
-        dogtag = StandIn()
-        Lost(dogtag, subject="CN=other")
-        Lost(dogtag, MANUAL, "CN=other")
-        return Lost(dogtag, MANUAL, "CN=left in begin")
-
-    whole = site()
-    whole.find(known=(str(whole.number),))
-    calls = len(whole.dogtag.calls)
-    assert calls >= 9
-    for position in range(calls):
-        lost = site()
-        lost.dogtag.answer_next(FAILURES[name], after=position)
-        with pytest.raises(AuthorityError):
-            lost.find(known=(str(lost.number),))
-
-
-def test_with_ldap_down_nothing_is_absent() -> None:
-    lost = Lost(StandIn(), MANUAL)
-    lost.dogtag.ldap_down = True
-    with pytest.raises(AuthorityError):
-        lost.find()
-
-
-def test_a_request_that_cannot_be_reviewed_is_tried_again() -> None:
-    lost = Lost(StandIn(), MANUAL)
-    authority = lost.dogtag.authority()
-    lost.dogtag.answer_next(DELETED[1].answer, after=3)
-    assert lost.find(authority) == Absent()
-    assert lost.find(authority) == lost.outcome
-
-
-def test_a_list_that_failed_is_not_kept() -> None:
-    lost = Lost(StandIn(), MANUAL)
-    authority = lost.dogtag.authority()
-    lost.dogtag.answer_next(LDAP_DOWN[0].answer, after=2)
-    with pytest.raises(AuthorityError):
-        lost.find(authority)
-    assert lost.find(authority) == lost.outcome
