@@ -1,86 +1,38 @@
-from __future__ import annotations
+"""What is taken for a request, and what is refused by name."""
 
-import base64
-from pathlib import Path
+from __future__ import annotations
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from kipuka.errors import Kind, RequestError
-from kipuka.est import csr, renewal
+from kipuka.est import csr
 from kipuka.est.csr import CertificationRequest
 from tests.support import pki
 from tests.unit.est import der
+from tests.unit.est.requests import (
+    ALTERNATIVE,
+    CHALLENGE,
+    CHANGE,
+    DNS_A,
+    EXTENSIONS,
+    GOOD,
+    MICROSOFT_EXTENSIONS,
+    NAME_NEW,
+    SAN_OID,
+    VECTORS,
+    attribute,
+    change,
+    encoded,
+    extensions,
+    made,
+    refusal,
+    signed,
+    vector,
+    with_attributes,
+)
 
-VECTORS = Path(__file__).parents[2] / "vectors" / "est" / "csr"
-KEY = pki.ec_key()
-CHALLENGE = "1.2.840.113549.1.9.7"
-EXTENSIONS = "1.2.840.113549.1.9.14"
-MICROSOFT_EXTENSIONS = "1.3.6.1.4.1.311.2.1.14"
-CHANGE = "1.3.6.1.5.5.7.7.36"
-SAN_OID = bytes.fromhex("0603551d11")
-DNS_A = der.write(0x82, b"a.example")
-NAME_NEW = pki.name("CN=new,O=Example").public_bytes()
-
-
-def vector(name: str) -> bytes:
-    lines = (VECTORS / f"{name}.pem").read_text().splitlines()
-    return base64.b64decode("".join(line for line in lines if not line.startswith("-----")))
-
-
-def encoded(request: x509.CertificateSigningRequest) -> bytes:
-    return request.public_bytes(Encoding.DER)
-
-
-def made(subject: str = "CN=dev1,O=Example", **kwargs: object) -> bytes:
-    return encoded(pki.csr(KEY, subject, **kwargs))  # type: ignore[arg-type]
-
-
-def signed(info: bytes) -> bytes:
-    """A request with this CertificationRequestInfo, whatever it holds, signed by KEY."""
-    signature = KEY.sign(info, ec.ECDSA(hashes.SHA256()))
-    algorithm = der.write(der.SEQUENCE, bytes.fromhex("06082a8648ce3d040302"))
-    return der.write(der.SEQUENCE, info, algorithm, der.write(0x03, b"\0", signature))
-
-
-def attribute(oid: str, *values: bytes) -> bytes:
-    first, second, *rest = (int(arc) for arc in oid.split("."))
-    octets = bytearray()
-    for arc in (first * 40 + second, *rest):
-        groups = [arc & 0x7F]
-        while arc := arc >> 7:
-            groups.append(0x80 | arc & 0x7F)
-        octets += bytes(reversed(groups))
-    return der.write(der.SEQUENCE, der.write(der.OID, bytes(octets)), der.write(der.SET, *values))
-
-
-def with_attributes(*attributes: bytes, subject: bytes = NAME_NEW) -> bytes:
-    key = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    content = b"".join(sorted(attributes))
-    return signed(der.write(der.SEQUENCE, b"\x02\x01\0", subject, key, der.write(0xA0, content)))
-
-
-def extensions(*names: bytes) -> bytes:
-    """The value of an extensionRequest that asks for these general names."""
-    alternative = der.write(0x04, der.write(der.SEQUENCE, *names))
-    return der.write(der.SEQUENCE, der.write(der.SEQUENCE, SAN_OID, alternative))
-
-
-def refusal(request: bytes, kind: Kind = Kind.MALFORMED) -> str:
-    with pytest.raises(RequestError) as caught:
-        CertificationRequest.decode(request)
-    assert caught.value.kind is kind, caught.value
-    assert caught.value.text.endswith(".")
-    assert len(caught.value.cause) < 300
-    return caught.value.text
-
-
-GOOD = sorted(path.stem for path in (VECTORS / "good").glob("*.pem"))
 BAD = {
     "rsa-md5": (Kind.MALFORMED, "MD5"),
     "rsa-sha1": (Kind.MALFORMED, "SHA1"),
@@ -322,13 +274,6 @@ def test_attributes_are_bounded() -> None:
 # ChangeSubjectName
 
 
-def change(*fields: bytes) -> bytes:
-    return der.write(der.SEQUENCE, *fields)
-
-
-ALTERNATIVE = der.write(der.SEQUENCE, DNS_A)
-
-
 @pytest.mark.parametrize(
     ("value", "subject", "names"),
     [
@@ -402,80 +347,3 @@ def test_a_panic_in_the_library_is_a_refusal_and_an_interrupt_is_not() -> None:
         raise PanicException
     with pytest.raises(KeyboardInterrupt), csr._library("It is broken."):
         raise KeyboardInterrupt
-
-
-FULL = made(
-    alternative=pki.san("a.example", "192.0.2.1"),
-    challenge_password="c2VjcmV0",
-    attributes={CHANGE: [change(NAME_NEW, ALTERNATIVE)]},
-)
-FULL_INFO = x509.load_der_x509_csr(FULL).tbs_certrequest_bytes
-CERTIFICATE = pki.root().client("CN=dev1,O=Example").certificate
-
-
-@st.composite
-def mutated(draw: st.DrawFn, *originals: bytes) -> bytes:
-    data = bytearray(draw(st.sampled_from(originals)))
-    for _ in range(draw(st.integers(1, 4))):
-        position = draw(st.integers(0, len(data) - 1))
-        match draw(st.sampled_from(["flip", "set", "insert", "delete", "truncate"])):
-            case "flip":
-                data[position] ^= 1 << draw(st.integers(0, 7))
-            case "set":
-                data[position] = draw(st.integers(0, 255))
-            case "insert":
-                data[position:position] = draw(st.binary(min_size=1, max_size=4))
-            case "delete":
-                del data[position : position + draw(st.integers(1, 4))]
-            case "truncate" if draw(st.integers(0, 9)) == 0:
-                del data[position:]
-        if not data:
-            return b""
-    return bytes(data)
-
-
-def decode_or_refuse(request: bytes) -> None:
-    """Whatever the bytes are: a value that every later step can use, or a RequestError."""
-    try:
-        decoded = CertificationRequest.decode(request)
-        repr(decoded)
-        decoded.effective_subject.rfc4514_string()
-        decoded.effective_subject.public_bytes()
-        if decoded.effective_alternative is not None:
-            decoded.effective_alternative.public_bytes()
-        renewal.check(decoded, CERTIFICATE)
-    except RequestError as error:
-        assert error.kind in (Kind.MALFORMED, Kind.FORBIDDEN)
-        assert error.text.endswith(".")
-        assert len(str(error)) < 600
-
-
-@given(st.binary(max_size=300))
-def test_enr_01_any_bytes(request: bytes) -> None:
-    decode_or_refuse(request)
-
-
-@settings(max_examples=300, deadline=None)
-@given(mutated(*(vector(f"good/{name}") for name in GOOD), FULL))
-def test_enr_01_mutated_requests(request: bytes) -> None:
-    decode_or_refuse(request)
-
-
-@settings(max_examples=500, deadline=None)
-@given(mutated(FULL_INFO))
-def test_enr_01_mutated_contents_signed_again(info: bytes) -> None:
-    decode_or_refuse(signed(info))
-
-
-@settings(max_examples=300, deadline=None)
-@given(mutated(change(NAME_NEW, ALTERNATIVE), change(ALTERNATIVE), change(NAME_NEW)))
-def test_enr_06_mutated_changes(value: bytes) -> None:
-    decode_or_refuse(with_attributes(attribute(CHANGE, value)))
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    mutated(extensions(DNS_A, der.write(0xA4, NAME_NEW), der.write(0x87, b"\xc0\0\x02\1"), der.write(0x88, b"\x2a")))
-)
-def test_enr_05_mutated_extensions(value: bytes) -> None:
-    decode_or_refuse(with_attributes(attribute(EXTENSIONS, value)))
