@@ -221,7 +221,7 @@ class ClientTests(TestCase):
             self.assertIs((await self.fails(client.get(path))).kind, Kind.BAD_ANSWER)
 
     async def test_no_more_connections_than_allowed_and_who_waits_in_vain_was_not_sent(self) -> None:
-        client = await self.start(max_connections=2, timeout=0.5)
+        client = await self.start(max_connections=2, timeout=2)
         calls = [Deferred.fromCoroutine(self.fails(client.post("/hang", b"{}"))) for _ in range(5)]
         errors = await gatherResults(calls)
         kinds = [error.kind for error in errors]
