@@ -88,8 +88,9 @@ def generation(
         b"metrics": MetricsPage(metrics.exposition, base.counts.refresh, readers).resource(),
     }
     tls = server_material(config.tls, ask)
-    public = {b"crl": lists.room(), **(rooms if config.admin_shares_port else {})}
-    faces = [Face(Tree(est, public), tls)]
+    elsewhere = Nothing("There is nothing here: the admin API, health and metrics are at the admin port.")
+    shown = rooms if config.admin_shares_port else dict.fromkeys(rooms, elsewhere)
+    faces = [Face(Tree(est, {b"crl": lists.room(), **shown}), tls)]
     if not config.admin_shares_port:
         nothing = Nothing("There is nothing here: EST is at another port, and the admin API below /admin.")
         faces.append(Face(Tree(nothing, rooms), admin.own_material(config, tls)))

@@ -96,8 +96,11 @@ def test_a_port_of_its_own(own: AdminSite, capsys: pytest.CaptureFixture[str]) -
         status, told = own.curl(f"{EST}/cacerts", *bearer(token))
         assert (status, told["error"]) == (404, "not_found")
         assert "EST is at another port" in told["message"]
-        with own.client().connect() as connection:
-            assert connection.get("/admin/ca", authorization=f"Bearer {token}").status == 404
+        # There whoever looks for it is told where to look.
+        for path in ("/admin/ca", "/health/ready", "/metrics"):
+            status, told = own.curl(path, *bearer(token), port=own.port)
+            assert (status, told["error"]) == (404, "not_found")
+            assert "at the admin port" in told["message"]
 
         # Certificates of the administrators' CA are let in; the handshake refuses others.
         ada = own.administrators.client("CN=Ada")
