@@ -200,8 +200,14 @@ def _san(rules: Sequence[Mapping[str, str]]) -> str:
 
 
 def _key_types(rules: Sequence[Mapping[str, str]]) -> frozenset[str]:
-    wanted = [rule.get("constraint.params.keyType", "-") for rule in rules if "constraint.params.keyType" in rule]
-    return frozenset(["RSA", "EC"] if not wanted or "-" in wanted or "" in wanted else wanted)
+    taken = frozenset(["RSA", "EC"])
+    for rule in rules:
+        kind, parameters = rule.get("constraint.params.keyType", "-"), _list(rule, "constraint.params.keyParameters")
+        if kind not in ("-", ""):
+            taken &= {kind}
+        elif parameters and "-" not in parameters:  # sizes are RSA's, names are curves; a key has to fit one of them
+            taken &= {"RSA" if each.isdecimal() else "EC" for each in parameters}
+    return taken
 
 
 def _usages(rules: Sequence[Mapping[str, str]]) -> frozenset[str] | None:

@@ -17,6 +17,8 @@ RAW = next(
 )
 SET = "policyset.serverCertSet"
 AGENT = RAW.replace("auth.class_id=", "auth.instance_id=AgentCertAuth")
+ANY_KEY = RAW.replace("keyType=RSA", "keyType=-") + f"\n{SET}.3.constraint.params.keyParameters="
+"""As caECAgentServerCert has it: the parameters alone say which keys it takes."""
 COPIES = AGENT.replace(
     "commonNameToSANDefaultImpl", f"userExtensionDefaultImpl\n{SET}.12.default.params.userExtOID=2.5.29.17"
 )
@@ -105,7 +107,11 @@ def test_rules_that_the_list_leaves_out_do_not_count() -> None:
         (RAW, {"allowed_key_types": ["rsa", "ec-p256"]}, [Level.OK, Level.WARNING]),
         (RAW, {"allowed_key_types": ["ec-p256"]}, [Level.OK, Level.FAULT]),
         (RAW, {"allowed_key_types": ["ed25519"]}, [Level.OK, Level.FAULT]),
-        (RAW.replace("keyType=RSA", "keyType=-"), {"allowed_key_types": ["ec-p256"]}, [Level.OK]),
+        (ANY_KEY + "2048,nistp256", {"allowed_key_types": ["rsa", "ec-p256"]}, [Level.OK]),
+        (ANY_KEY + "-", {"allowed_key_types": ["rsa", "ec-p256"]}, [Level.OK]),
+        (ANY_KEY + "nistp256,nistp384", {"allowed_key_types": ["ec-p256"]}, [Level.OK]),
+        (ANY_KEY + "nistp256,nistp384", {"allowed_key_types": ["rsa"]}, [Level.OK, Level.FAULT]),
+        (ANY_KEY + "2048,3072", {"allowed_key_types": ["ec-p256"]}, [Level.OK, Level.FAULT]),
     ],
 )
 def test_labels(raw: str, keys: dict[str, object], expected: list[Level]) -> None:
