@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.interop import programs, servers
-from tests.interop.journey import Device, Server, certificates_of, check_ca_certificates, check_issued, check_renewed
+from tests.interop.journey import (
+    ORGANIZATION,
+    Device,
+    Server,
+    certificates_of,
+    check_ca_certificates,
+    check_issued,
+    check_renewed,
+)
 from tests.interop.suite import CLIENTS, require
 from tests.support.pki import Files
 
@@ -36,6 +44,7 @@ def test_the_manual_of_a_client(section: str, client: str, server: Server, tmp_p
     require(CLIENTS[client])
     login = f"{server.password.user}:{server.password.secret}"
     names = {"SERVER": server.authority, "TRUST": str(server.trust), "LOGIN": login, "NAME": DEVICE.name}
+    names |= {"SUBJECT": f"/O={ORGANIZATION}/CN={DEVICE.name}", "DN": f"O={ORGANIZATION}, CN={DEVICE.name}"}
     programs.run(
         "bash", "-euo", "pipefail", "-c", script(section), folder=tmp_path, environment={**os.environ, **names}
     )

@@ -1,4 +1,4 @@
-"""docs/getting-started.md: the section on a local CA is followed to the letter."""
+"""docs/getting-started.md: the section on a local CA is followed to the letter, and docs/clients.md from there on."""
 
 from __future__ import annotations
 
@@ -20,10 +20,16 @@ SECTION = (
     .split("## A first configuration: a local CA")[1]
     .split("\n## ")[0]
 )
+CLIENTS = (ROOT / "docs/clients.md").read_text("utf-8").split("\n## strongSwan\n")[0]
+"""The names that are used there, and the commands of curl and openssl."""
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = SECTION) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def certificate(file: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(file.read_bytes())
 
 
 def test_local_ca(tmp_path: Path) -> None:
@@ -55,16 +61,23 @@ def test_local_ca(tmp_path: Path) -> None:
         assert done.returncode == 0, done
         return done.stdout
 
-    authority, user, check, enroll = blocks("sh")
+    authority, user, check, enroll, renew = blocks("sh")
     (configuration,) = blocks("toml")
     run(authority)
     run(user)
+    assert (tmp_path / "sensor-1.password").stat().st_mode & 0o77 == 0
     (tmp_path / "kipuka.toml").write_text(here(configuration))
     assert run(check) == "kipuka.toml: good\n"
     with Daemon(tmp_path / "kipuka.toml") as daemon:
         run(enroll)
+        run(renew)
+        (tmp_path / "tls-ca.pem").write_bytes((tmp_path / "ca.pem").read_bytes())
+        password = (tmp_path / "sensor-1.password").read_text().strip()
+        run("\n".join(blocks("sh", CLIENTS)).replace("LOGIN=sensor-1:secret", f"LOGIN=sensor-1:{password}"))
     assert "Traceback" not in daemon.log_text()
-    issued = x509.load_pem_x509_certificate((tmp_path / "sensor-1.pem").read_bytes())
-    ca = x509.load_pem_x509_certificate((tmp_path / "ca.pem").read_bytes())
-    issued.verify_directly_issued_by(ca)
-    assert issued.subject.rfc4514_string() == "CN=sensor-1"
+    ca = certificate(tmp_path / "ca.pem")
+    issued = [certificate(tmp_path / f"{name}.pem") for name in ("sensor-1", "renewed", "device")]
+    for each in issued:
+        each.verify_directly_issued_by(ca)
+        assert each.subject.rfc4514_string() == "CN=sensor-1"
+    assert len({each.public_key().public_numbers() for each in issued}) == 3
