@@ -15,7 +15,6 @@ import pytest
 
 from tests.dogtag.lab_control import command
 from tests.dogtag.lab_export import Lab, folder
-from tests.support import pki
 from tests.support.daemon import ROOT
 
 PAGE = (ROOT / "docs/dogtag.md").read_text("utf-8")
@@ -63,9 +62,14 @@ def test_the_set_up_of_the_page(server: Server, lab: Lab, tmp_path: Path) -> Non
     server.run(COMMANDS)
     for each in (tmp_path / "tls", tmp_path / "dogtag"):
         each.mkdir()
-    pki.root().server().write(tmp_path / "tls", "server")
-    for name in ("agent.pem", "agent-key.pem", "ca-chain.pem"):
-        (tmp_path / "dogtag" / name).write_bytes((server.folder / name).read_bytes())
+    for name in (
+        "dogtag/agent.pem",
+        "dogtag/agent-key.pem",
+        "dogtag/ca-chain.pem",
+        "tls/server.pem",
+        "tls/server-key.pem",
+    ):
+        (tmp_path / name).write_bytes((server.folder / Path(name).name).read_bytes())
     (tmp_path / "users").touch()
     config = tmp_path / "kipuka.toml"
     config.write_text(
@@ -84,6 +88,7 @@ def test_the_set_up_of_the_page(server: Server, lab: Lab, tmp_path: Path) -> Non
     findings = [f"{each['subject']}: {each['text']}" for each in said if "level" in each]
     assert done.returncode == 0, findings
     tried = [each for each in findings if "the test enrollment with profile" in each]
+    assert any("the server's certificate is for est.example.com, issued by" in each for each in findings), findings
     for name in NAMES[1:]:
         profile = server.here(name)
         assert any(f"profile {profile} was issued at once, with the subjectAltName" in each for each in tried), tried

@@ -16,6 +16,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -59,7 +60,7 @@ def writable() -> list[str]:
     return own + " ".join(SETTINGS.get("ReadWritePaths", ())).split()
 
 
-def configurations(path: Path) -> Iterator[dict[str, object]]:
+def configurations(path: Path) -> Iterator[dict[str, Any]]:
     """The configurations in a file that are whole and installed where the page says."""
     text = path.read_text("utf-8")
     blocks = [text] if path.suffix == ".toml" else re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
