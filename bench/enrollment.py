@@ -6,8 +6,11 @@ speed, and Dogtag's, vary too much from run to run for anything else.
 
 from __future__ import annotations
 
+import http.client
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -35,16 +38,36 @@ def main() -> None:
 
 def local(folder: Path) -> None:
     """Measure the local CA: one TLS 1.3 connection and eight, kept alive, client certificate, EC keys."""
-    root = pki.root("CN=Bench CA")
-    files = root.write(folder, "ca")
-    device = root.client("CN=bench").write(folder, "device")
-    ca = f'id = "local"\ncert = "{files.certificate}"\nkey = "{files.key}"\n'
-    with Daemon(_configuration(folder, root, files.certificate, ca)) as daemon:
-        connect = clients.connector(_url(daemon), files.certificate, device.certificate, device.key)
+    site = local_site(folder)
+    with Daemon(site.config) as daemon:
+        connect = site.connector(daemon.port)
         milliseconds = clients.latency(connect, clients.over_est(), clients.csrs(300))
         each_second = clients.rate(connect, clients.over_est(), clients.csrs(800), PARALLEL)
     print(f"local CA, one connection kept alive      {milliseconds:8.2f} ms median of 299")
     print(f"local CA, {PARALLEL} connections kept alive       {each_second:8.1f} enrollments/s, clients included")
+
+
+@dataclass(frozen=True)
+class LocalSite:
+    """A configuration with a local CA, which also certified the device."""
+
+    config: Path
+    anchors: Path
+    device: pki.Files
+
+    def connector(self, port: int) -> Callable[[], http.client.HTTPSConnection]:
+        """Return what opens a TLS connection as the device."""
+        url = f"https://localhost:{port}"
+        return clients.connector(url, self.anchors, self.device.certificate, self.device.key)
+
+
+def local_site(folder: Path) -> LocalSite:
+    """Make the CA, the device and the configuration; the server's certificate is in ``server.pem``."""
+    root = pki.root("CN=Bench CA")
+    files = root.write(folder, "ca")
+    device = root.client("CN=bench").write(folder, "device")
+    ca = f'id = "local"\ncert = "{files.certificate}"\nkey = "{files.key}"\n'
+    return LocalSite(_configuration(folder, root, files.certificate, ca), files.certificate, device)
 
 
 def dogtag(folder: Path, lab: Lab) -> None:
