@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench import clients
+from bench import clients, cores
 from tests.dogtag import lab_export
 from tests.dogtag.lab_export import Lab
 from tests.support import pki
 from tests.support.daemon import Daemon, free_port
 
 ROUNDS = 5
+Connect = Callable[[], http.client.HTTPSConnection]
 PARALLEL = 8
 
 
@@ -55,7 +56,7 @@ class LocalSite:
     anchors: Path
     device: pki.Files
 
-    def connector(self, port: int) -> Callable[[], http.client.HTTPSConnection]:
+    def connector(self, port: int) -> Connect:
         """Return what opens a TLS connection as the device."""
         url = f"https://localhost:{port}"
         return clients.connector(url, self.anchors, self.device.certificate, self.device.key)
@@ -88,21 +89,31 @@ def dogtag(folder: Path, lab: Lab) -> None:
             lambda: clients.rate(through, est, clients.csrs(40), PARALLEL),
         ):
             warm_up()
-        ratios, added = [], []
-        for number in range(1, ROUNDS + 1):
-            direct = clients.rate(straight, rest, clients.csrs(80), PARALLEL)
-            proxied = clients.rate(through, est, clients.csrs(80), PARALLEL)
-            ratios.append(proxied / direct)
-            direct_ms = clients.latency(straight, rest, clients.csrs(30))
-            proxied_ms = clients.latency(through, est, clients.csrs(30))
-            added.append(proxied_ms - direct_ms)
-            print(
-                f"round {number}: {PARALLEL} in parallel {direct:6.2f}/s straight, {proxied:6.2f}/s through kipuka; "
-                f"one after the other {direct_ms:6.1f} ms straight, {proxied_ms:6.1f} ms through kipuka",
-                flush=True,
-            )
-    print(f"Dogtag, enrollments/s through kipuka over straight: median {median(ratios):.2f} ({_range(ratios)})")
-    print(f"Dogtag, latency kipuka adds to one enrollment: median {median(added):.1f} ms ({_range(added)})")
+        _compare(through, straight, "on the same cores")
+        with cores.apart(daemon.process.pid) as are_apart:
+            if are_apart:
+                _compare(through, straight, "Dogtag on a core of its own")
+
+
+def _compare(through: Connect, straight: Connect, where: str) -> None:
+    est, rest = clients.over_est(), clients.at_dogtag("kipukaServer")
+    ratios, added = [], []
+    for number in range(1, ROUNDS + 1):
+        direct = clients.rate(straight, rest, clients.csrs(80), PARALLEL)
+        proxied = clients.rate(through, est, clients.csrs(80), PARALLEL)
+        ratios.append(proxied / direct)
+        direct_ms = clients.latency(straight, rest, clients.csrs(30))
+        proxied_ms = clients.latency(through, est, clients.csrs(30))
+        added.append(proxied_ms - direct_ms)
+        print(
+            f"{where}, round {number}: {PARALLEL} in parallel {direct:6.2f}/s straight, {proxied:6.2f}/s through kipuka; "
+            f"one after the other {direct_ms:6.1f} ms straight, {proxied_ms:6.1f} ms through kipuka",
+            flush=True,
+        )
+    print(
+        f"{where}: enrollments/s through kipuka over straight: median {median(ratios):.2f} ({_range(ratios)}) [>= 1.0]"
+    )
+    print(f"{where}: latency kipuka adds to one enrollment: median {median(added):.1f} ms ({_range(added)}) [<= 5 ms]")
 
 
 def _range(figures: list[float]) -> str:
