@@ -106,8 +106,8 @@ def _compare(through: Connect, straight: Connect, where: str) -> None:
         proxied_ms = clients.latency(through, est, clients.csrs(30))
         added.append(proxied_ms - direct_ms)
         print(
-            f"{where}, round {number}: {PARALLEL} in parallel {direct:6.2f}/s straight, {proxied:6.2f}/s through kipuka; "
-            f"one after the other {direct_ms:6.1f} ms straight, {proxied_ms:6.1f} ms through kipuka",
+            f"{where}, round {number}: {PARALLEL} in parallel {direct:6.2f}/s straight, {proxied:6.2f}/s through "
+            f"kipuka; one after the other {direct_ms:6.1f} ms straight, {proxied_ms:6.1f} ms through kipuka",
             flush=True,
         )
     print(
