@@ -14,7 +14,7 @@ from kipuka.authority.interface import Absent, CertificateStatus, EnrollmentRequ
 from kipuka.authority.local import profile
 from kipuka.authority.local.book import InBook
 from kipuka.authority.local.revocation import Revocation
-from kipuka.authority.local.signing import authority_key_identifier, digest
+from kipuka.authority.local.signing import authority_key_identifier, digest, key_hash
 from kipuka.authority.revoking import Reason, Revoked, Standing
 from kipuka.errors import AuthorityError, Kind
 
@@ -59,6 +59,7 @@ class LocalAuthority:
         self._serial = serial
         self.revocation = Revocation(id, certificate, key, in_book, clock)
         self._in_book = in_book
+        self._key_hash = key_hash(certificate)
         self._issuer_key = authority_key_identifier(certificate)
 
     @property
@@ -88,7 +89,7 @@ class LocalAuthority:
         certificate = self._sign(request.csr, subject, profile.extensions(request.csr, subject, alternative))
         await self._in_book(
             lambda book: book.add(
-                self._id, certificate.serial_number, subject.rfc4514_string(), certificate.not_valid_after_utc
+                self._key_hash, certificate.serial_number, subject.rfc4514_string(), certificate.not_valid_after_utc
             )
         )
         return Issued(certificate)
