@@ -6,9 +6,11 @@ A real daemon, and revocation as administrators ask for it: POST /admin/revoke w
 from __future__ import annotations
 
 import base64
+import json
+import sqlite3
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -133,6 +135,30 @@ def test_under_another_id_it_stays_revoked(own: Site) -> None:
         assert kipuka.revoke(serial, "keyCompromise")[0] == "conflict"  # by the ledger it was "main"
         assert kipuka.revoke(serial, "keyCompromise", "renamed") == ["renamed", "already revoked"]
     with running(own):
+        assert not gets_in(own, device)
+
+
+def test_after_an_older_copy_was_restored_the_audit_says_what_to_revoke_again(own: Site) -> None:
+    own.write(admin={"tokens": "tokens"}, audit={"file": "audit.json"})
+    database, key = own.folder / "kipuka.db", pki.ec_key()
+    with running(own) as kipuka:
+        with own.client().connect() as connection:
+            device = pki.Identity(enroll(connection, key), key)
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(own.folder / "copy.db")) as copy:
+            source.backup(copy)
+        copied = datetime.now(UTC).isoformat()
+        assert kipuka.revoke(device.certificate.serial_number, "keyCompromise")[1] == "revoked"
+        was = number(crl(own))
+    for file in own.folder.glob("kipuka.db*"):
+        file.unlink()
+    (own.folder / "copy.db").rename(database)
+    records = [json.loads(line) for line in (own.folder / "audit.json").read_text().splitlines()]
+    with running(own) as kipuka:
+        assert gets_in(own, device)  # what docs/ledger.md warns of
+        assert number(crl(own)) > was
+        for each in records:
+            if each["event"] == "revocation" and each["time"] > copied:
+                kipuka.revoke(int(each["serial"], 16), each["operation"].split()[-1], each["ca"])
         assert not gets_in(own, device)
 
 
