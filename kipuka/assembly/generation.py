@@ -13,7 +13,7 @@ from kipuka.assembly.audit import audit_health
 from kipuka.assembly.cas.authorities import authority, beside
 from kipuka.assembly.cas.chains import KeptChains
 from kipuka.assembly.cas.pools import Pools, pools
-from kipuka.assembly.cas.revocation import ForAdministrators, Lists
+from kipuka.assembly.cas.revocation import Books, ForAdministrators, Lists
 from kipuka.assembly.enrollment import Office
 from kipuka.assembly.foundation import Ask, Foundation
 from kipuka.assembly.labels import labels
@@ -82,7 +82,13 @@ def generation(
     # What is not EST is where the admin API is, but for the CRLs: they are for whoever meets a certificate.
     rooms = {
         b"admin": admin.room(
-            config, administrators, office.records, grouped.as_json, admin.AuditRecords(ledger), revocation
+            config,
+            administrators,
+            office.records,
+            Books(cas.values()),
+            grouped.as_json,
+            admin.AuditRecords(ledger),
+            revocation,
         ),
         b"health": health.room(config, grouped.as_json, ledger, base.trail.failing, is_serving, readers),
         b"metrics": MetricsPage(metrics.exposition, base.counts.refresh, readers).resource(),

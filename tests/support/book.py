@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -30,8 +30,8 @@ class MemoryBook:
         assert (ca_key, serial) not in self.entries
         self.entries[ca_key, serial] = Entry(serial, subject, not_after)
 
-    def get(self, ca_key: str, serial: int) -> Entry | None:
-        return self.entries.get((ca_key, serial))
+    def find(self, ca_key: str, serials: Collection[int]) -> list[Entry]:
+        return [self.entries[ca_key, serial] for serial in serials if (ca_key, serial) in self.entries]
 
     def mark(
         self, ca_key: str, serial: int, before: int | None, reason: int | None, now: datetime, sign: Sign | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -109,6 +109,15 @@ class LocalAuthority:
         """
         return await self.revocation.owns(serial)
 
+    async def standings(self, certificates: Iterable[x509.Certificate]) -> dict[x509.Certificate, Standing]:
+        """Return how those of the certificates stand that bear the CA's name and are in its book.
+
+        :raises AuthorityError: the book cannot be had now.
+        """
+        own = {each.serial_number: each for each in certificates if _issuer(each) == self._certificate.subject}
+        found = await self.revocation.standings(own) if own else {}
+        return {own[serial]: standing for serial, standing in found.items()}
+
     async def revoke(self, serial: int, reason: Reason) -> Revoked:
         """Withdraw a certificate and publish the CRL that says so.
 
@@ -151,6 +160,14 @@ class LocalAuthority:
         if self._certificate.not_valid_before_utc > now:
             raise _misconfigured(f"the CA certificate is not valid before {self._certificate.not_valid_before_utc}")
         return max(now - _BACKDATED, self._certificate.not_valid_before_utc), not_after
+
+
+def _issuer(certificate: x509.Certificate) -> x509.Name | None:
+    """Return the issuer's name; None for one that cryptography cannot read, as no file CA has it."""
+    try:
+        return certificate.issuer
+    except ValueError:
+        return None
 
 
 def _must_be_ca(certificate: x509.Certificate) -> None:

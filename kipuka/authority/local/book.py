@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -46,8 +46,8 @@ class Book(Protocol):
     def add(self, ca_key: str, serial: int, subject: str, not_after: datetime) -> None:
         """Write down what is about to be handed out."""
 
-    def get(self, ca_key: str, serial: int) -> Entry | None:
-        """Look a number up."""
+    def find(self, ca_key: str, serials: Collection[int]) -> Sequence[Entry]:
+        """Look numbers up; of those that are not there nothing is returned."""
 
     def mark(
         self, ca_key: str, serial: int, before: int | None, reason: int | None, now: datetime, sign: Sign | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -97,8 +97,15 @@ class Revocation:
 
         :raises AuthorityError: the book cannot be had now.
         """
-        entry = await self._in_book(lambda book: book.get(self._key_hash, serial))
-        return None if entry is None else _standing(entry)
+        return (await self.standings([serial])).get(serial)
+
+    async def standings(self, serials: Collection[int]) -> dict[int, Standing]:
+        """Return how certificates stand, by number; those that are not in the book are left out.
+
+        :raises AuthorityError: the book cannot be had now.
+        """
+        entries = await self._in_book(lambda book: book.find(self._key_hash, serials))
+        return {entry.serial: _standing(entry) for entry in entries}
 
     async def revoke(self, serial: int, reason: Reason) -> Revoked:
         """Write the reason down and publish a CRL that has it, unless it stands so already.
