@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support import pki
 
-Enroll = Callable[[http.client.HTTPSConnection, bytes], None]
-"""Sends one CSR (DER) over a connection, and raises when no certificate comes back."""
+Enroll = Callable[[http.client.HTTPSConnection, bytes], bytes]
+"""Sends one CSR (DER) over a connection, returns the last answer's body, raises when no certificate comes back."""
 
 
 def csrs(number: int) -> list[bytes]:
@@ -40,9 +40,9 @@ def over_est(label: str = "") -> Enroll:
     """Enroll at kipuka."""
     path = f"/.well-known/est/{label}{'/' if label else ''}simpleenroll"
 
-    def enroll(connection: http.client.HTTPSConnection, csr: bytes) -> None:
+    def enroll(connection: http.client.HTTPSConnection, csr: bytes) -> bytes:
         connection.request("POST", path, base64.b64encode(csr), {"Content-Type": "application/pkcs10"})
-        _body(connection)
+        return body_of(connection)
 
     return enroll
 
@@ -50,14 +50,14 @@ def over_est(label: str = "") -> Enroll:
 def at_dogtag(profile: str) -> Enroll:
     """Enroll at Dogtag the way kipuka does: submit, then fetch the certificate."""
 
-    def enroll(connection: http.client.HTTPSConnection, csr: bytes) -> None:
+    def enroll(connection: http.client.HTTPSConnection, csr: bytes) -> bytes:
         inputs = [{"name": "cert_request_type", "Value": "pkcs10"}, {"name": "cert_request", "Value": _text(csr)}]
         body = json.dumps({"ProfileID": profile, "Renewal": False, "Input": [{"id": "i1", "Attribute": inputs}]})
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         connection.request("POST", "/ca/rest/certrequests", body, headers)
-        certificate = json.loads(_body(connection))["entries"][0]["certId"]
+        certificate = json.loads(body_of(connection))["entries"][0]["certId"]
         connection.request("GET", f"/ca/rest/certs/{certificate}", headers={"Accept": "application/json"})
-        _body(connection)
+        return body_of(connection)
 
     return enroll
 
@@ -98,7 +98,8 @@ def _text(der: bytes) -> str:
     return base64.b64encode(der).decode()
 
 
-def _body(connection: http.client.HTTPSConnection) -> bytes:
+def body_of(connection: http.client.HTTPSConnection) -> bytes:
+    """Read an answer; RuntimeError when it is not 200."""
     answer = connection.getresponse()
     body = answer.read()
     if answer.status != 200:

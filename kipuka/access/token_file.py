@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
+from kipuka.access.followed import Followed
 from kipuka.access.tokens import Token, Tokens, TokensFileError, read_time, time_text
 from kipuka.errors import Kind, RequestError
 
@@ -33,11 +34,10 @@ class TokenFile:
         self, path: Path, warn: Callable[[str], None], changed: Callable[[Mapping[str, str]], None] = lambda _: None
     ) -> None:
         self._path = path
+        self._file = Followed(path, Tokens.parse, MOST_BYTES)
         self._warn = warn
         self._changed = changed
         self._lock = Lock()
-        self._state: tuple[int, ...] = ()
-        self._tokens = Tokens(())
         self._told: Tokens | None = None
         self._written: dict[str, datetime] = {}
         self._warned = False
@@ -71,19 +71,13 @@ class TokenFile:
 
     def _current(self) -> Tokens:
         try:
-            status = self._path.stat()
-            state = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if state != self._state:
-                self._tokens = Tokens.parse(read_text(self._path))
-                self._state = state
+            return self._file.current()
         except (OSError, UnicodeDecodeError, TokensFileError) as error:
-            self._state = ()
             raise RequestError(
                 Kind.INTERNAL,
                 "The file of tokens cannot be used: tell kipuka's administrator, whose log says why.",
                 f"{self._path}: {error}",
             ) from None
-        return self._tokens
 
     def _note(self, token: Token, now: datetime) -> None:
         try:
@@ -101,19 +95,6 @@ def uses_of(path: Path) -> Path:
     """The file of last uses that belongs to a tokens file."""
     path = path.resolve()
     return path.with_name(f"{path.name}.used")
-
-
-def read_text(path: Path) -> str:
-    """Read a file of this module.
-
-    :raises OSError: it cannot be read, or is larger than any such file.
-    :raises UnicodeDecodeError: it is not UTF-8 text.
-    """
-    with path.open("rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise OSError(0, f"larger than {MOST_BYTES} bytes")
-    return data.decode("utf-8")
 
 
 def read_uses(path: Path) -> dict[str, datetime]:

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 from twisted.internet.threads import deferToThreadPool
 
-from kipuka.access.users import Users
 from kipuka.assembly import monitoring
 from kipuka.assembly.audit import audit_health
 from kipuka.assembly.cas.authorities import authority, beside
 from kipuka.assembly.cas.chains import KeptChains
 from kipuka.assembly.cas.pools import Pools, pools
-from kipuka.assembly.cas.revocation import ForAdministrators, Lists
+from kipuka.assembly.cas.revocation import Books, ForAdministrators, Lists
 from kipuka.assembly.enrollment import Office
 from kipuka.assembly.foundation import Ask, Foundation
-from kipuka.assembly.labels import labels
+from kipuka.assembly.labels import labels, user_file
 from kipuka.assembly.listener import Face, server_material
 from kipuka.assembly.rolls import Roll
 from kipuka.assembly.rooms import admin, health
@@ -68,7 +67,7 @@ def generation(
     others = {ca.id: beside(ca, reactor, ask) for ca in config.ca}
     grouped = pools(config, cas, others, reactor, audit_health(audit), before)
     office = Office(config, ledger, cas, grouped, lists, reactor)
-    users = None if config.est.users is None else Users.parse(config.est.users.read_text("utf-8"))
+    users = user_file(config, reactor, lambda roll: base.rolls.see({"users": roll}))
     passwords = Passwords(
         users,
         monitoring.passwords(metrics, lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check)),
@@ -82,7 +81,13 @@ def generation(
     # What is not EST is where the admin API is, but for the CRLs: they are for whoever meets a certificate.
     rooms = {
         b"admin": admin.room(
-            config, administrators, office.records, grouped.as_json, admin.AuditRecords(ledger), revocation
+            config,
+            administrators,
+            office.records,
+            Books(cas.values()),
+            grouped.as_json,
+            admin.AuditRecords(ledger),
+            revocation,
         ),
         b"health": health.room(config, grouped.as_json, ledger, base.trail.failing, is_serving, readers),
         b"metrics": MetricsPage(metrics.exposition, base.counts.refresh, readers).resource(),

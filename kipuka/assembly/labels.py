@@ -9,11 +9,15 @@ from twisted.logger import Logger
 
 from kipuka.access import checks
 from kipuka.access.policy import Credential, Policy
-from kipuka.access.users import Users
+from kipuka.access.user_file import UserFile
+from kipuka.access.users import UsersFileError
+from kipuka.assembly.audit import Reactor
+from kipuka.assembly.rolls import Roll
 from kipuka.config import material, model
 from kipuka.enrollment.registration import Registration
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
+from kipuka.web.est.authentication import PasswordFile
 from kipuka.web.est.routing import Label
 
 _log = Logger("kipuka.est")
@@ -22,7 +26,24 @@ Register = Callable[[str, str | None, str | None], Registration]
 """Makes the registration authority for a CA's id, a label's name and its profile."""
 
 
-def labels(config: model.Config, register: Register, users: Users | None) -> dict[str | None, Label]:
+def user_file(config: model.Config, reactor: Reactor, changed: Callable[[Roll], None]) -> UserFile | None:
+    """Follow the file of users, if there is one.
+
+    :param changed: told who is in it when that is found to have changed.
+    :raises MaterialError: it cannot be used.
+    """
+    path = config.est.users
+    if path is None:
+        return None
+    try:
+        return UserFile(
+            path, lambda text: _log.error("{text}", text=text), lambda roll: reactor.callFromThread(changed, roll)
+        )
+    except (OSError, UnicodeDecodeError, UsersFileError) as error:
+        raise material.MaterialError(f"{path}: {error}") from None
+
+
+def labels(config: model.Config, register: Register, users: PasswordFile | None) -> dict[str | None, Label]:
     """All labels by name, and under None what holds for the addresses without one.
 
     :raises MaterialError: a trust anchor cannot be read.
@@ -46,7 +67,7 @@ def labels(config: model.Config, register: Register, users: Users | None) -> dic
     return {None: unlabelled} | named
 
 
-def _label(label: model.Label, config: model.Config, register: Register, users: Users | None) -> Label:
+def _label(label: model.Label, config: model.Config, register: Register, users: PasswordFile | None) -> Label:
     linking = label.proof_of_possession == "required"
     anchors = frozenset(each for path in label.trust_anchors for each in material.certificates(path))
     policy = Policy(_ways(label.auth, users), tuple(_checks(label)), linking, anchors or None)
@@ -72,7 +93,7 @@ def _checks(label: model.Label) -> Iterator[checks.Check]:
         yield checks.require_san()
 
 
-def _ways(auth: Sequence[str], users: Users | None) -> tuple[frozenset[Credential], ...]:
+def _ways(auth: Sequence[str], users: PasswordFile | None) -> tuple[frozenset[Credential], ...]:
     """Read ``auth``; where nobody has a password, nobody is asked for one."""
     ways = tuple(frozenset(Credential(each) for each in way.split("+")) for way in auth)
     return ways if users is not None else tuple(way for way in ways if Credential.BASIC not in way)

@@ -31,7 +31,7 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "user",
         help="manage the file of users for HTTP Basic",
-        description="Manages the file that est.users names. The daemon reads it when it starts.",
+        description="Manages the file that est.users names. A running daemon obeys it from its next request on.",
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from kipuka.access.tokens import Tokens, TokensFileError
@@ -92,6 +93,7 @@ class _Inspection:
         self.ask = ask
         self.environ = environ
         self.faults: list[Fault] = []
+        self._names: dict[bytes, tuple[str, x509.Name]] = {}
 
     def server(self, config: Config) -> None:
         tls = config.tls
@@ -145,6 +147,11 @@ class _Inspection:
         chain = own + (self._load(f"{where}.chain", material.certificates, ca.chain) if ca.chain else ())
         if not own:
             return
+        # One key has one book and one CRL, which has one issuer's name in it.
+        other, name = self._names.setdefault(_key_info(own[0]), (where, own[0].subject))
+        if name != own[0].subject:
+            text = f"{name_of(own[0].subject)} has the key of {name_of(name)}, {other}; a key is one CA's"
+            self.faults.append(Fault(f"{where}.cert", text))
         self._note(f"{where}.cert", check_ca(own[0]))
         self._note(f"{where}.chain" if ca.chain else f"{where}.cert", check_chain(chain, self.now, to_root=True))
 
@@ -274,6 +281,10 @@ class _Inspection:
 
     def _note(self, key: str, texts: Iterable[str]) -> None:
         self.faults += [Fault(key, text) for text in texts]
+
+
+def _key_info(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _crl_issuers(config: Config) -> Iterator[x509.Name]:

@@ -1,23 +1,26 @@
 """What the CAs whose keys kipuka holds have issued and revoked, and their CRLs.
 
-A certificate is kept until it has expired, which may be long after the ledger has forgotten its request.
+A certificate is kept until it has expired, which may be long after the ledger has forgotten its request. A CA is known
+here by its key, SHA-256 of its SubjectPublicKeyInfo in hex, and not by its id in the configuration: under a new id its
+certificates must not be good again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, select, update
 
 from kipuka.store.database.engine import Database
-from kipuka.store.schema import certificates, crls
+from kipuka.store.schema import EPOCH, certificates, crls
 
 _ROW = certificates.c
 _LISTED = timedelta(days=2)
 """How long a certificate stays on the CRL after it has expired: at least one CRL (RFC 5280 §3.3)."""
+_MILLISECOND = timedelta(milliseconds=1)
 _KEPT = timedelta(days=30)
 """How long it is known after that: somebody may still ask for its revocation, and gets an answer."""
 
@@ -51,73 +54,82 @@ class Certificates:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, ca_id: str, serial: int, subject: str, not_after: datetime) -> None:
+    def add(self, ca_key: str, serial: int, subject: str, not_after: datetime) -> None:
         """Write down what is about to be handed out."""
-        values = {"ca_id": ca_id, "serial": f"{serial:x}", "subject": subject, "not_after": not_after}
+        values = {"ca_key": ca_key, "serial": f"{serial:x}", "subject": subject, "not_after": not_after}
         with self._database.write() as connection:
             connection.execute(certificates.insert().values(values))
 
-    def get(self, ca_id: str, serial: int) -> Entry | None:
-        """The certificate of this number; None when the CA has issued none."""
+    def find(self, ca_key: str, serials: Collection[int]) -> list[Entry]:
+        """The certificates of these numbers, at most a thousand, that the CA has issued."""
+        numbers = [f"{serial:x}" for serial in serials]
         with self._database.read() as connection:
-            row = connection.execute(select(certificates).where(_is(ca_id, serial))).first()
-        return None if row is None else _entry(row)
+            query = select(certificates).where(_ROW.ca_key == ca_key, _ROW.serial.in_(numbers))
+            return list(map(_entry, connection.execute(query)))
 
     def mark(
-        self, ca_id: str, serial: int, before: int | None, reason: int | None, now: datetime, sign: Sign | None
+        self, ca_key: str, serial: int, before: int | None, reason: int | None, now: datetime, sign: Sign | None
     ) -> bool:
         """Revoke a certificate, change the reason, or release it (``reason`` None), and publish a CRL that says so.
 
         :param before: the reason it had: if it has another one now, nothing is changed, and False is returned.
         :param sign: makes the CRL, inside the transaction; None: there is none.
         """
-        change = update(certificates).where(_is(ca_id, serial), _ROW.reason.is_not_distinct_from(before))
+        change = update(certificates).where(_is(ca_key, serial), _ROW.reason.is_not_distinct_from(before))
         change = change.values(revoked=None if reason is None else now, reason=reason)
         with self._database.write() as connection:
-            number = self._next_number(connection, ca_id)
+            number = self._next_number(connection, ca_key, now)
             if connection.execute(change).rowcount != 1:
                 connection.rollback()
                 return False
-            self._put(connection, ca_id, number, now, sign)
+            self._put(connection, ca_key, number, now, sign)
         return True
 
-    def publish(self, ca_id: str, now: datetime, sign: Sign) -> None:
+    def publish(self, ca_key: str, now: datetime, sign: Sign) -> None:
         """Put a new CRL in place, and forget what has expired long ago.
 
         :param sign: makes it, inside the transaction.
         """
         with self._database.write() as connection:
-            self._put(connection, ca_id, self._next_number(connection, ca_id), now, sign)
-            connection.execute(delete(certificates).where(_ROW.ca_id == ca_id, _ROW.not_after < now - _KEPT))
+            self._put(connection, ca_key, self._next_number(connection, ca_key, now), now, sign)
+            connection.execute(delete(certificates).where(_ROW.ca_key == ca_key, _ROW.not_after < now - _KEPT))
 
-    def crl_number(self, ca_id: str) -> int:
+    def crl_number(self, ca_key: str) -> int:
         """The number of the newest CRL; 0 when there is none."""
         with self._database.read() as connection:
-            return connection.execute(select(crls.c.number).where(crls.c.ca_id == ca_id)).scalar() or 0
+            return connection.execute(select(crls.c.number).where(crls.c.ca_key == ca_key)).scalar() or 0
 
-    def crl(self, ca_id: str) -> Crl | None:
+    def crl(self, ca_key: str) -> Crl | None:
         """The newest CRL."""
         with self._database.read() as connection:
-            row = connection.execute(select(crls).where(crls.c.ca_id == ca_id)).first()
+            row = connection.execute(select(crls).where(crls.c.ca_key == ca_key)).first()
         return None if row is None or not row.der else Crl(row.number, row.der)
 
-    def _next_number(self, connection: Connection, ca_id: str) -> int:
-        """Take the next CRL number. Nobody else gets one until the transaction ends: no CRL misses what another has."""
-        taking = self._database.insert(crls).values(ca_id=ca_id, number=1, der=b"")
-        taking = taking.on_conflict_do_update(index_elements=[crls.c.ca_id], set_={"number": crls.c.number + 1})
+    def _next_number(self, connection: Connection, ca_key: str, now: datetime) -> int:
+        """Take the next CRL number. Nobody else gets one until the transaction ends: no CRL misses what another has.
+
+        It is the milliseconds since 1970, or one more than the last if that is not less: so it rises also when an older
+        copy of the database was restored, or the database was lost (RFC 5280 §5.2.3).
+        """
+        clock = (now - EPOCH) // _MILLISECOND
+        following = crls.c.number + 1
+        taking = self._database.insert(crls).values(ca_key=ca_key, number=clock, der=b"")
+        taking = taking.on_conflict_do_update(
+            index_elements=[crls.c.ca_key], set_={"number": case((following > clock, following), else_=clock)}
+        )
         return int(connection.execute(taking.returning(crls.c.number)).scalar_one())
 
-    def _put(self, connection: Connection, ca_id: str, number: int, now: datetime, sign: Sign | None) -> None:
+    def _put(self, connection: Connection, ca_key: str, number: int, now: datetime, sign: Sign | None) -> None:
         if sign is None:
             return
-        is_listed = and_(_ROW.ca_id == ca_id, _ROW.reason.is_not(None), _ROW.not_after >= now - _LISTED)
+        is_listed = and_(_ROW.ca_key == ca_key, _ROW.reason.is_not(None), _ROW.not_after >= now - _LISTED)
         rows = connection.execute(select(certificates).where(is_listed).order_by(_ROW.serial)).all()
         der = sign(number, list(map(_entry, rows)))
-        connection.execute(update(crls).where(crls.c.ca_id == ca_id).values(der=der))
+        connection.execute(update(crls).where(crls.c.ca_key == ca_key).values(der=der))
 
 
-def _is(ca_id: str, serial: int) -> ColumnElement[bool]:
-    return and_(_ROW.ca_id == ca_id, _ROW.serial == f"{serial:x}")
+def _is(ca_key: str, serial: int) -> ColumnElement[bool]:
+    return and_(_ROW.ca_key == ca_key, _ROW.serial == f"{serial:x}")
 
 
 def _entry(row: Row[Any]) -> Entry:

@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeDecorator
 
 from kipuka.store.rows import Application, Enrollment, State
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -27,11 +27,11 @@ class Instant(TypeDecorator[datetime]):
         """Write a time; a naive one is a mistake of the caller."""
         if value is not None and value.tzinfo is None:
             raise ValueError("the store takes aware times only")
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+        return None if value is None else (value - EPOCH) // _MICROSECOND
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
         """Read a time."""
-        return None if value is None else _EPOCH + int(value) * _MICROSECOND
+        return None if value is None else EPOCH + int(value) * _MICROSECOND
 
 
 class Words(TypeDecorator[str]):
@@ -150,7 +150,7 @@ ca_chains = Table(
 certificates = Table(
     "certificates",
     metadata,
-    Column("ca_id", Words, primary_key=True),
+    Column("ca_key", Text, primary_key=True),
     Column("serial", Text, primary_key=True),  # hexadecimal: 160 bits are more than a database counts
     Column("subject", Words, nullable=False),
     Column("not_after", Instant, nullable=False),
@@ -158,12 +158,12 @@ certificates = Table(
     Column("reason", Integer),
 )
 
-Index("certificates_revoked", certificates.c.ca_id, certificates.c.reason)
+Index("certificates_revoked", certificates.c.ca_key, certificates.c.reason)
 
 crls = Table(
     "crls",
     metadata,
-    Column("ca_id", Words, primary_key=True),
+    Column("ca_key", Text, primary_key=True),
     Column("number", BigInteger, nullable=False),
     Column("der", LargeBinary, nullable=False),
 )

@@ -56,6 +56,7 @@ class Site:
         tls: Mapping[str, object] | None = None,
         client_auth: Mapping[str, object] | None = None,
         admin: Mapping[str, object] | None = None,
+        audit: Mapping[str, object] | None = None,
     ) -> Path:
         """Write the configuration; the arguments add to its tables, or replace keys in them."""
         tables: dict[str, Mapping[str, object]] = {
@@ -68,6 +69,8 @@ class Site:
         }
         if admin is not None:
             tables["[admin]"] = admin
+        if audit is not None:
+            tables["[audit]"] = audit
         lines: list[str] = []
         for header, keys in tables.items():
             lines += [header, *(f"{name} = {json.dumps(value)}" for name, value in keys.items()), ""]

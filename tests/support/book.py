@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -26,35 +26,35 @@ class MemoryBook:
             raise self.trouble
         return work(self)
 
-    def add(self, ca_id: str, serial: int, subject: str, not_after: datetime) -> None:
-        assert (ca_id, serial) not in self.entries
-        self.entries[ca_id, serial] = Entry(serial, subject, not_after)
+    def add(self, ca_key: str, serial: int, subject: str, not_after: datetime) -> None:
+        assert (ca_key, serial) not in self.entries
+        self.entries[ca_key, serial] = Entry(serial, subject, not_after)
 
-    def get(self, ca_id: str, serial: int) -> Entry | None:
-        return self.entries.get((ca_id, serial))
+    def find(self, ca_key: str, serials: Collection[int]) -> list[Entry]:
+        return [self.entries[ca_key, serial] for serial in serials if (ca_key, serial) in self.entries]
 
     def mark(
-        self, ca_id: str, serial: int, before: int | None, reason: int | None, now: datetime, sign: Sign | None
+        self, ca_key: str, serial: int, before: int | None, reason: int | None, now: datetime, sign: Sign | None
     ) -> bool:
-        entry = self.entries[ca_id, serial]
+        entry = self.entries[ca_key, serial]
         if entry.reason != before:
             return False
-        self.entries[ca_id, serial] = replace(entry, revoked=None if reason is None else now, reason=reason)
+        self.entries[ca_key, serial] = replace(entry, revoked=None if reason is None else now, reason=reason)
         if sign is not None:
-            self.publish(ca_id, now, sign)
+            self.publish(ca_key, now, sign)
         return True
 
-    def publish(self, ca_id: str, now: datetime, sign: Sign) -> None:
+    def publish(self, ca_key: str, now: datetime, sign: Sign) -> None:
         listed = [
             entry
             for (ca, _), entry in sorted(self.entries.items())
-            if ca == ca_id and entry.reason is not None and entry.not_after >= now - timedelta(days=2)
+            if ca == ca_key and entry.reason is not None and entry.not_after >= now - timedelta(days=2)
         ]
-        number = self.crl_number(ca_id) + 1
-        self.lists[ca_id] = Crl(number, sign(number, listed))
+        number = max(self.crl_number(ca_key) + 1, int(now.timestamp() * 1000))
+        self.lists[ca_key] = Crl(number, sign(number, listed))
 
-    def crl_number(self, ca_id: str) -> int:
-        return self.lists[ca_id].number if ca_id in self.lists else 0
+    def crl_number(self, ca_key: str) -> int:
+        return self.lists[ca_key].number if ca_key in self.lists else 0
 
-    def crl(self, ca_id: str) -> Crl | None:
-        return self.lists.get(ca_id)
+    def crl(self, ca_key: str) -> Crl | None:
+        return self.lists.get(ca_key)

@@ -7,17 +7,20 @@ from contextlib import closing
 from functools import partial
 from typing import TypeVar
 
+from cryptography import x509
+
 from kipuka.assembly.cas.pools import Pools
 from kipuka.authority.interface import Authority
 from kipuka.authority.local import LocalAuthority
 from kipuka.authority.local import revocation as local
 from kipuka.authority.local.book import Book
-from kipuka.authority.revoking import Reason, Revokes
+from kipuka.authority.revoking import Reason, Revokes, Standing
 from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.enrollment.revocation import Revocation
-from kipuka.errors import AuthorityError, Kind
+from kipuka.errors import AuthorityError, Kind, RequestError
 from kipuka.store.store import Store, StoreUnavailable
 from kipuka.tls.server import ServerConnections
+from kipuka.web.admin import backend
 from kipuka.web.crl import Crl, Crls
 
 T = TypeVar("T")
@@ -40,6 +43,27 @@ class InLedger:
             raise AuthorityError(
                 Kind.UNREACHABLE, "The CA cannot write down what it does at the moment: try again later.", str(trouble)
             ) from trouble
+
+
+class Books:
+    """What the books of the file CAs say of certificates (:class:`kipuka.web.admin.backend.Standings`)."""
+
+    def __init__(self, cas: Iterable[Authority]) -> None:
+        self._cas = [each for each in cas if isinstance(each, LocalAuthority)]
+
+    async def of(self, certificates: Sequence[x509.Certificate]) -> list[backend.Standing]:
+        """Tell how each stands; those that are in no book are unknown.
+
+        :raises RequestError: BUSY: the store cannot be used now.
+        """
+        found: dict[x509.Certificate, Standing] = {}
+        try:
+            for ca in self._cas:
+                found |= await ca.standings(certificates)
+        except AuthorityError as trouble:
+            text = "The ledger cannot be asked at the moment: try again later."
+            raise RequestError(Kind.BUSY, text, trouble.cause) from trouble
+        return [_shown(found[each]) if each in found else backend.UNKNOWN for each in certificates]
 
 
 class Lists:
@@ -117,6 +141,12 @@ class ForAdministrators:
             "since": None if standing.since is None else standing.since.isoformat(),
             "said": result.revoked.said or None,
         }
+
+
+def _shown(standing: Standing) -> backend.Standing:
+    if standing.reason is None:
+        return backend.Standing("good")
+    return backend.Standing("revoked", standing.since, standing.reason.value)
 
 
 def _current(revocation: local.Revocation) -> Crl | None:

@@ -25,7 +25,7 @@ from kipuka.store.audit import Filters
 from kipuka.store.errors import StoreUnavailable
 from kipuka.tls.contexts import ClientCertificates, ServerMaterial
 from kipuka.web.admin.api import AdminApi
-from kipuka.web.admin.backend import AuditFilters, AuditPages, Revocation
+from kipuka.web.admin.backend import AuditFilters, AuditPages, Revocation, Standings
 from kipuka.web.admin.door import CertificateRule, Door
 from kipuka.web.admin.routing import Gate
 from kipuka.web.http.nothing import Nothing
@@ -86,6 +86,7 @@ def room(
     config: model.Config,
     gate: Gate,
     records: Records,
+    standings: Standings,
     health: Health = dict,
     audit: AuditPages | None = None,
     revocation: Revocation | None = None,
@@ -93,7 +94,7 @@ def room(
     """Build the room ``/admin``."""
     if not config.admin.is_on:
         return Nothing(_OFF)
-    return AdminApi(gate, records, Described(config, health), audit, revocation).resource()
+    return AdminApi(gate, records, Described(config, health), standings, audit, revocation).resource()
 
 
 def own_material(config: model.Config, est: ServerMaterial) -> ServerMaterial:

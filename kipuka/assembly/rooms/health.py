@@ -15,6 +15,8 @@ from kipuka.web.admin.routing import Gate
 
 Health = Mapping[str, Mapping[str, object]]
 
+_UNKNOWN = "unknown"
+
 
 def room(
     config: model.Config,
@@ -60,10 +62,16 @@ def _reasons(
     if not is_audited:
         yield "The file of the audit cannot be written."
     groups = {group.name: group.ca_ids for group in config.ha.group}
+    local = {ca.id for ca in config.ca if isinstance(ca, model.FileCa)}
     for name in _used(config):
         found = {ca_id: cas.get(ca_id, {}) for ca_id in groups.get(name, (name,))}
-        if not any(map(_is_usable, found.values())):
-            states = ", ".join(f"{ca_id} is {each.get('status', 'unknown')}" for ca_id, each in found.items())
+        if any(_is_usable(each, is_local=ca_id in local) for ca_id, each in found.items()):
+            continue
+        statuses = {ca_id: str(each.get("status", _UNKNOWN)) for ca_id, each in found.items()}
+        if set(statuses.values()) == {_UNKNOWN}:
+            yield f"Whether {name} works is not known yet: it is asked within the next seconds."
+        else:
+            states = ", ".join(f"{ca_id} is {status}" for ca_id, status in statuses.items())
             yield f"No CA of {name} can be used: {states}."
 
 
@@ -75,7 +83,12 @@ def _used(config: model.Config) -> list[str]:
     return list(dict.fromkeys([*labels] if config.est.default_label else [config.default_ca, *labels]))
 
 
-def _is_usable(health: Mapping[str, object]) -> bool:
-    """Whether a CA works, by what stands in ``/health/ca``: one that has only failed since the start may never have."""
-    status = health.get("status")
+def _is_usable(health: Mapping[str, object], *, is_local: bool) -> bool:
+    """Whether a CA works, by what stands in ``/health/ca``: one that has only failed since the start may never have.
+
+    :param is_local: whether its key is in memory: without it kipuka would not have started.
+    """
+    status = health.get("status", _UNKNOWN)
+    if is_local and status == _UNKNOWN:
+        return True
     return status == "healthy" or (status == "degraded" and health.get("last_success") is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -14,7 +14,7 @@ from kipuka.authority.interface import Absent, CertificateStatus, EnrollmentRequ
 from kipuka.authority.local import profile
 from kipuka.authority.local.book import InBook
 from kipuka.authority.local.revocation import Revocation
-from kipuka.authority.local.signing import authority_key_identifier, digest
+from kipuka.authority.local.signing import authority_key_identifier, digest, key_hash
 from kipuka.authority.revoking import Reason, Revoked, Standing
 from kipuka.errors import AuthorityError, Kind
 
@@ -59,6 +59,7 @@ class LocalAuthority:
         self._serial = serial
         self.revocation = Revocation(id, certificate, key, in_book, clock)
         self._in_book = in_book
+        self._key_hash = key_hash(certificate)
         self._issuer_key = authority_key_identifier(certificate)
 
     @property
@@ -88,7 +89,7 @@ class LocalAuthority:
         certificate = self._sign(request.csr, subject, profile.extensions(request.csr, subject, alternative))
         await self._in_book(
             lambda book: book.add(
-                self._id, certificate.serial_number, subject.rfc4514_string(), certificate.not_valid_after_utc
+                self._key_hash, certificate.serial_number, subject.rfc4514_string(), certificate.not_valid_after_utc
             )
         )
         return Issued(certificate)
@@ -107,6 +108,15 @@ class LocalAuthority:
         :raises AuthorityError: the book cannot be had now.
         """
         return await self.revocation.owns(serial)
+
+    async def standings(self, certificates: Iterable[x509.Certificate]) -> dict[x509.Certificate, Standing]:
+        """Return how those of the certificates stand that bear the CA's name and are in its book.
+
+        :raises AuthorityError: the book cannot be had now.
+        """
+        own = {each.serial_number: each for each in certificates if _issuer(each) == self._certificate.subject}
+        found = await self.revocation.standings(own) if own else {}
+        return {own[serial]: standing for serial, standing in found.items()}
 
     async def revoke(self, serial: int, reason: Reason) -> Revoked:
         """Withdraw a certificate and publish the CRL that says so.
@@ -150,6 +160,14 @@ class LocalAuthority:
         if self._certificate.not_valid_before_utc > now:
             raise _misconfigured(f"the CA certificate is not valid before {self._certificate.not_valid_before_utc}")
         return max(now - _BACKDATED, self._certificate.not_valid_before_utc), not_after
+
+
+def _issuer(certificate: x509.Certificate) -> x509.Name | None:
+    """Return the issuer's name; None for one that cryptography cannot read, as no file CA has it."""
+    try:
+        return certificate.issuer
+    except ValueError:
+        return None
 
 
 def _must_be_ca(certificate: x509.Certificate) -> None:

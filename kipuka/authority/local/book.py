@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -38,26 +38,29 @@ Sign = Callable[[int, Sequence[Entry]], bytes]
 
 
 class Book(Protocol):
-    """The certificates and the CRL of each CA. Blocking; each call has happened as a whole when it returns."""
+    """The certificates and the CRL of each CA. Blocking; each call has happened as a whole when it returns.
 
-    def add(self, ca_id: str, serial: int, subject: str, not_after: datetime) -> None:
+    A CA is named by its key (:func:`kipuka.authority.local.signing.key_hash`): it is the same CA under another id.
+    """
+
+    def add(self, ca_key: str, serial: int, subject: str, not_after: datetime) -> None:
         """Write down what is about to be handed out."""
 
-    def get(self, ca_id: str, serial: int) -> Entry | None:
-        """Look a number up."""
+    def find(self, ca_key: str, serials: Collection[int]) -> Sequence[Entry]:
+        """Look numbers up; of those that are not there nothing is returned."""
 
     def mark(
-        self, ca_id: str, serial: int, before: int | None, reason: int | None, now: datetime, sign: Sign | None
+        self, ca_key: str, serial: int, before: int | None, reason: int | None, now: datetime, sign: Sign | None
     ) -> bool:
         """Change the reason and put a CRL that says so in place, unless the reason is another than before."""
 
-    def publish(self, ca_id: str, now: datetime, sign: Sign) -> None:
+    def publish(self, ca_key: str, now: datetime, sign: Sign) -> None:
         """Put a new CRL in place."""
 
-    def crl_number(self, ca_id: str) -> int:
+    def crl_number(self, ca_key: str) -> int:
         """Return the number of the newest CRL."""
 
-    def crl(self, ca_id: str) -> Crl | None:
+    def crl(self, ca_key: str) -> Crl | None:
         """Return the newest CRL."""
 
 

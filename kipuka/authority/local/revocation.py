@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from kipuka.authority.local import crl
 from kipuka.authority.local.book import Book, Crl, Entry, InBook
+from kipuka.authority.local.signing import key_hash
 from kipuka.authority.revoking import Effect, Reason, Revoked, Standing, Step, effect, next_step, unknown
 from kipuka.errors import AuthorityError, Kind
 
@@ -52,6 +53,7 @@ class Revocation:
         self._ca_id = ca_id
         self._issuer = issuer
         self._key = key
+        self._key_hash = key_hash(issuer)
         self._in_book = in_book
         self._clock = clock
         self._sign = self._make if crl.may_sign(issuer) else None
@@ -76,8 +78,8 @@ class Revocation:
                 ca=self._ca_id,
             )
             return
-        book.publish(self._ca_id, self._now(), self._sign)
-        self._adopt(book.crl(self._ca_id))
+        book.publish(self._key_hash, self._now(), self._sign)
+        self._adopt(book.crl(self._key_hash))
 
     def start(self) -> None:
         """Begin to watch."""
@@ -95,8 +97,15 @@ class Revocation:
 
         :raises AuthorityError: the book cannot be had now.
         """
-        entry = await self._in_book(lambda book: book.get(self._ca_id, serial))
-        return None if entry is None else _standing(entry)
+        return (await self.standings([serial])).get(serial)
+
+    async def standings(self, serials: Collection[int]) -> dict[int, Standing]:
+        """Return how certificates stand, by number; those that are not in the book are left out.
+
+        :raises AuthorityError: the book cannot be had now.
+        """
+        entries = await self._in_book(lambda book: book.find(self._key_hash, serials))
+        return {entry.serial: _standing(entry) for entry in entries}
 
     async def revoke(self, serial: int, reason: Reason) -> Revoked:
         """Write the reason down and publish a CRL that has it, unless it stands so already.
@@ -124,8 +133,8 @@ class Revocation:
 
         def work(book: Book) -> tuple[bool, Crl | None]:
             code = None if before is None else before.code
-            marked = book.mark(self._ca_id, serial, code, after, self._now(), self._sign)
-            return marked, book.crl(self._ca_id) if marked else None
+            marked = book.mark(self._key_hash, serial, code, after, self._now(), self._sign)
+            return marked, book.crl(self._key_hash) if marked else None
 
         marked, newest = await self._in_book(work)
         self._adopt(newest)
@@ -146,16 +155,16 @@ class Revocation:
         :raises AuthorityError: the book cannot be had now.
         """
         current, sign = self.published, self._sign
-        number = await self._in_book(lambda book: book.crl_number(self._ca_id))
+        number = await self._in_book(lambda book: book.crl_number(self._key_hash))
         if current is None or number != current.number:
-            self._adopt(await self._in_book(lambda book: book.crl(self._ca_id)))
+            self._adopt(await self._in_book(lambda book: book.crl(self._key_hash)))
         current = self.published
         next_update = None if current is None else current.parsed.next_update_utc
         if sign is not None and (next_update is None or next_update - self._now() <= crl.RENEWED):
 
             def renew(book: Book) -> Crl | None:
-                book.publish(self._ca_id, self._now(), sign)
-                return book.crl(self._ca_id)
+                book.publish(self._key_hash, self._now(), sign)
+                return book.crl(self._key_hash)
 
             self._adopt(await self._in_book(renew))
 
@@ -163,8 +172,12 @@ class Revocation:
         if newest is None or (self.published is not None and newest.number <= self.published.number):
             return
         parsed = x509.load_der_x509_crl(newest.der)
-        if not parsed.is_signature_valid(self._issuer.public_key()):  # type: ignore[arg-type] # a CA's key signs
-            _log.error("CA {ca}: the CRL in the database is signed with another key; not used", ca=self._ca_id)
+        # A CA that has got another name with its old key is another issuer to whoever looks for its CRL.
+        own = parsed.issuer == self._issuer.subject
+        if not (own and parsed.is_signature_valid(self._issuer.public_key())):  # type: ignore[arg-type] # a CA's key
+            _log.error(
+                "CA {ca}: the CRL in the database has another issuer's name or signature; not used", ca=self._ca_id
+            )
             return
         self.published = Published(newest.number, newest.der, parsed)
         for told in self._told:

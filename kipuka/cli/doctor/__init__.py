@@ -118,7 +118,8 @@ class _Output:
             return
         for endpoint in clients.endpoints(config):
             programs = {each.client: each.lines for each in clients.commands(endpoint)}
-            print(json.dumps({"label": endpoint.label, "url": endpoint.url, "clients": programs}), flush=True)
+            line = {"label": endpoint.label, "url": endpoint.url, "notes": endpoint.notes, "clients": programs}
+            print(json.dumps(line), flush=True)
 
     def end(self) -> None:
         if not self._as_json:

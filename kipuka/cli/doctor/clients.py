@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kipuka.cli.doctor.checks import tls
-from kipuka.config.model import DEFAULT_AUTH, Auth, Config, TcpAddress
+from kipuka.config.model import DEFAULT_AUTH, Auth, Config, Label, TcpAddress
 
 _HOST, _PORT, _TRUST = "est.example.com", 8443, "tls-ca.pem"
 """For what the configuration does not tell."""
@@ -18,6 +18,7 @@ class Endpoint:
 
     :param label: None: the paths without a label.
     :param trust: file with the certificate that devices need to check the server.
+    :param notes: what the label demands that the commands cannot know.
     """
 
     host: str
@@ -25,6 +26,7 @@ class Endpoint:
     label: str | None
     auth: tuple[Auth, ...]
     trust: str
+    notes: tuple[str, ...] = ()
 
     @property
     def server(self) -> str:
@@ -52,10 +54,11 @@ def endpoints(config: Config) -> Iterator[Endpoint]:
     ports = [each.port for each in config.server.listen if isinstance(each, TcpAddress) and each.port]
     root = tls.root_of(chain, tls.known(config)) if chain else None
     host, port, trust = (hosts or [_HOST])[0], (ports or [_PORT])[0], str(root or _TRUST)
-    ways: dict[str | None, tuple[Auth, ...]] = {label.name: label.auth for label in config.est.label}
-    ways[None] = ways.get(config.est.default_label, DEFAULT_AUTH) if config.est.default_label else DEFAULT_AUTH
-    for label in (None, *(each.name for each in config.est.label)):
-        yield Endpoint(host, port, label, _possible(ways[label], config), trust)
+    labels = {label.name: label for label in config.est.label}
+    for name in (None, *labels):
+        label = labels.get(name or config.est.default_label or "")
+        auth = DEFAULT_AUTH if label is None else label.auth
+        yield Endpoint(host, port, name, _possible(auth, config), trust, () if label is None else tuple(_notes(label)))
 
 
 def commands(endpoint: Endpoint) -> tuple[Commands, ...]:
@@ -70,6 +73,7 @@ def text(config: Config) -> Iterator[str]:
         place = f'label "{endpoint.label}"' if endpoint.label else "without a label"
         yield ""
         yield f"# {place}: {endpoint.url}, authentication by {' or '.join(endpoint.auth) or 'nothing that is set up'}"
+        yield from (f"# {note}" for note in endpoint.notes)
         for each in commands(endpoint):
             yield f"# {each.client}"
             yield from each.lines
@@ -80,6 +84,17 @@ def _possible(auth: tuple[Auth, ...], config: Config) -> tuple[Auth, ...]:
     takes = config.tls.client_auth
     has = {"basic": config.est.users is not None, "certificate": bool(takes.trust_anchors) and takes.mode != "none"}
     return tuple(way for way in auth if all(has[part] for part in way.split("+")))
+
+
+def _notes(label: Label) -> Iterator[str]:
+    if label.subject_pattern is not None:
+        # RFC 4514 text begins with the last attribute, and OpenSSL's -subj with the first.
+        wanted = "make /CN=NAME fit, such as /O=Example/CN=NAME for CN=NAME,O=Example"
+        yield f"subject_pattern is {label.subject_pattern}: {wanted}"
+    if label.san_pattern is not None:
+        yield f"san_pattern is {label.san_pattern}: make the subjectAltName fit, or leave it out"
+    if label.allowed_key_types:
+        yield f"allowed_key_types are {', '.join(label.allowed_key_types)}: make the key one of these"
 
 
 def _options(endpoint: Endpoint, password: str, certificate: str) -> str:
@@ -102,6 +117,7 @@ def _curl(endpoint: Endpoint) -> Commands:
             f"{curl} {login} {body} @request.b64 {endpoint.url}/simpleenroll -o answer.b64",
             "openssl base64 -d -in answer.b64 | openssl pkcs7 -inform DER -print_certs -out new.pem",
             f"{curl} --cert new.pem --key new-key.pem {body} @request.b64 {endpoint.url}/simplereenroll -o renewed.b64",
+            "openssl base64 -d -in renewed.b64 | openssl pkcs7 -inform DER -print_certs -out renewed.pem",
         ),
     )
 

@@ -39,7 +39,7 @@ async def examine(
     for label in config.est.label:
         _tell(report, profiles.rules(f"label {label.name}", label))
     _tell(report, names.findings(config))
-    _tell(report, (each for ca in config.ca if isinstance(ca, FileCa) for each in _local(ca, now())))
+    _tell(report, (each for ca in config.ca if isinstance(ca, FileCa) for each in _local(ca, now(), enroll=enroll)))
 
     anchors = [each for path in config.tls.client_auth.trust_anchors for each in tls.certificates(path)]
     anybody = () if config.admin.subjects is not None else config.admin.trust_anchors
@@ -96,8 +96,12 @@ def _subject(subject: str, target: str, ca: DogtagCa) -> str:
     return subject if target == ca.id else f"{subject} at {ca.id}"
 
 
-def _local(ca: FileCa, now: datetime) -> Iterator[Finding]:
+def _local(ca: FileCa, now: datetime, *, enroll: bool) -> Iterator[Finding]:
     subject = f"ca {ca.id}"
+    if enroll:
+        yield ok(
+            subject, "nothing to enroll: only a Dogtag is asked for test certificates; try a file CA with a device"
+        )
     own = tls.certificates(ca.cert)
     for certificate in own[:1]:
         remedy = "make its successor, and bring it to the devices in time"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from cryptography import x509
 from twisted.web.resource import IResource
 
 from kipuka.access.tokens import Scope
@@ -12,7 +13,7 @@ from kipuka.enrollment.ledger.records import Enrollment, Records, State
 from kipuka.errors import Kind, RequestError
 from kipuka.observe.audit.record import AuditEvent
 from kipuka.web.admin import fields, parameters, views
-from kipuka.web.admin.backend import AuditPages, Authorities, Revocation
+from kipuka.web.admin.backend import AuditPages, Authorities, Revocation, Standings
 from kipuka.web.admin.description import describe
 from kipuka.web.admin.routing import ANYBODY, Call, Gate, Route, Routes
 from kipuka.web.http import json_answers, session
@@ -39,12 +40,14 @@ class AdminApi:
         gate: Gate,
         records: Records,
         authorities: Authorities,
+        standings: Standings,
         audit: AuditPages | None,
         revocation: Revocation | None,
     ) -> None:
         self.gate = gate
         self._records = records
         self._authorities = authorities
+        self._standings = standings
         self._audit = audit
         self._revocation = revocation
 
@@ -140,7 +143,8 @@ class AdminApi:
             serial=None if serial is None else f"0x{serial:x}",
             **filters,
         )
-        return _page(rows, limit, views.certificate, _number)
+        shown = await self._certificates(rows[:limit])
+        return _page(rows, limit, lambda row: shown[row.id], _number)
 
     @routes.add(
         Route(
@@ -157,7 +161,16 @@ class AdminApi:
     async def certificate(self, call: Call, serial: int) -> Answer:
         """A certificate of a row of the ledger."""
         row = await self._records.certified(serial, call.query.get("ca_id"))
-        return json_answers.answer(200, views.certificate(row, whole=True))
+        return json_answers.answer(200, (await self._certificates([row], whole=True))[row.id])
+
+    async def _certificates(self, rows: Sequence[Enrollment], *, whole: bool = False) -> dict[int, dict[str, Any]]:
+        """The certificates of rows that have one, by the rows' numbers."""
+        found = [x509.load_der_x509_certificate(row.certificate or b"") for row in rows]
+        standings = await self._standings.of(found)
+        return {
+            row.id: views.certificate(row, certificate, standing, whole=whole)
+            for row, certificate, standing in zip(rows, found, standings, strict=True)
+        }
 
     @routes.add(Route("GET", "/admin/ca", Scope.READ, "List the CAs and groups of CAs", "Authorities"))
     async def authorities(self, _call: Call) -> Answer:

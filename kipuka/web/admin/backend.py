@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, Final, Protocol, TypedDict, Unpack
+
+from cryptography import x509
 
 
 class AuditFilters(TypedDict, total=False):
@@ -54,6 +57,34 @@ class Revocation(Protocol):
         :return: what came of it, as it is to be shown; ``ca_id`` and ``outcome`` are among it.
         :raises RequestError: NOT_FOUND, CONFLICT.
         :raises AuthorityError: the CA refused, or is in trouble.
+        """
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a certificate stands.
+
+    :param status: one of :data:`STATUSES`.
+    :param revoked: since when it is revoked or on hold; None while it is not.
+    :param reason: why, by its name.
+    """
+
+    status: str
+    revoked: datetime | None = None
+    reason: str | None = None
+
+
+STATUSES: Final = ("good", "revoked", "unknown")
+UNKNOWN: Final = Standing("unknown")
+
+
+class Standings(Protocol):
+    """How certificates stand by kipuka's own records."""
+
+    async def of(self, certificates: Sequence[x509.Certificate]) -> Sequence[Standing]:
+        """Tell of each. No CA is asked over a network.
+
+        :raises RequestError: BUSY, when the database cannot be asked.
         """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kipuka.enrollment.ledger.records import State
+from kipuka.web.admin.backend import STATUSES
 
 Schema = dict[str, Any]
 
@@ -13,6 +14,11 @@ _TIME: Schema = {"type": "string", "format": "date-time"}
 _HASH: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _SERIAL: Schema = {"type": "string", "pattern": "^0x[0-9a-f]+$"}
 _ID: Schema = {"type": "integer", "minimum": 1}
+_STATUS = (
+    "By kipuka's own records; no CA is asked. Of certificates of a file CA it is what the CA goes by, revoked also "
+    "while they are on hold. Of those of a Dogtag, which keeps that record itself, it is always unknown, whoever "
+    "revoked them."
+)
 
 
 def _or_null(schema: Schema) -> Schema:
@@ -54,6 +60,9 @@ _CERTIFICATE: dict[str, Schema] = {
     "caller": _TEXT,
     "label": _or_null(_TEXT),
     "delivered": _or_null(_TIME),
+    "status": {"type": "string", "enum": list(STATUSES), "description": _STATUS},
+    "revoked": _or_null(_TIME),
+    "revocation_reason": _or_null(_TEXT),
 }
 
 SCHEMAS: dict[str, Schema] = {

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from kipuka.enrollment.ledger.records import Enrollment
+from kipuka.web.admin.backend import Standing
 
 
 def time(value: datetime | None) -> str | None:
@@ -40,13 +41,12 @@ def enrollment(row: Enrollment) -> dict[str, Any]:
     }
 
 
-def certificate(row: Enrollment, *, whole: bool = False) -> dict[str, Any]:
+def certificate(row: Enrollment, found: x509.Certificate, standing: Standing, *, whole: bool = False) -> dict[str, Any]:
     """The certificate of a row that has one.
 
+    :param found: the certificate.
     :param whole: with the certificate itself, in PEM.
     """
-    der = row.certificate or b""
-    found = x509.load_der_x509_certificate(der)
     view = {
         "serial": f"0x{found.serial_number:x}",
         "ca_id": row.application.ca_id,
@@ -59,6 +59,9 @@ def certificate(row: Enrollment, *, whole: bool = False) -> dict[str, Any]:
         "caller": row.application.caller,
         "label": row.application.label,
         "delivered": time(row.delivered),
+        "status": standing.status,
+        "revoked": time(standing.revoked),
+        "revocation_reason": standing.reason,
     }
     return view | {"pem": found.public_bytes(Encoding.PEM).decode()} if whole else view
 

@@ -31,9 +31,9 @@ LINGER = 5
 
 _LONGEST_LENGTH = 100
 _HOST = re.compile(rb"[A-Za-z0-9._~:\[\]-]{0,300}")
-_WITH_BODY = {b"POST", b"PUT", b"PATCH"}
+_WITH_BODY = {b"POST", b"PUT", b"PATCH", b"QUERY"}
 _METHODS = _WITH_BODY | {b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"}
-"""Those of RFC 9110 and RFC 5789; case counts (RFC 9110 §9.1), which the router forgets."""
+"""Those of RFC 9110, RFC 5789 and the HTTP QUERY method; case counts (RFC 9110 §9.1), which the router forgets."""
 _FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 
 

@@ -218,7 +218,9 @@ def test_the_command_of_the_page(own: AdminSite, capsys: pytest.CaptureFixture[s
     reading = own.token(capsys, "read")
     with Daemon(own.config) as daemon:
         own.enroll()
-        serial = own.curl("/admin/certs", *bearer(reading), port=own.port)[1]["items"][0]["serial"]
+        (listed,) = own.curl("/admin/certs", *bearer(reading), port=own.port)[1]["items"]
+        serial = listed["serial"]
+        assert (listed["status"], listed["revoked"], listed["revocation_reason"]) == ("good", None, None)
         command = PAGE
         for printed, actual in {
             "kipuka.example.com": f"localhost:{own.port}",
@@ -235,6 +237,9 @@ def test_the_command_of_the_page(own: AdminSite, capsys: pytest.CaptureFixture[s
             told = json.loads(done.stdout)
             assert (told["serial"], told["ca_id"], told["outcome"]) == (serial, "main", outcome)
             assert told["reason"] == "keyCompromise"
+        shown = own.curl(f"/admin/certs/{serial}", *bearer(reading), port=own.port)[1]
+        assert (shown["status"], shown["revocation_reason"]) == ("revoked", "keyCompromise")
+        assert shown["revoked"] == told["since"][:19] + "Z"
     check_log(daemon)
 
 

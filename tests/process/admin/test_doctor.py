@@ -58,8 +58,9 @@ def silent() -> Iterator[int]:
 
 def test_local_ca(tmp_path: Path) -> None:
     site = Site(tmp_path)
-    code, out, err = doctor(site.write())
+    code, out, err = doctor(site.write(), "--enroll")
     assert (code, err) == (0, "")
+    assert "ok      ca main: nothing to enroll: only a Dogtag is asked" in out
     assert "faults: 0" in out.splitlines()[-1]
     assert f"https://localhost:{site.port}/.well-known/est/linked/simpleenroll" in out
     assert "what /cacerts serves: CN=" in out
@@ -73,7 +74,7 @@ def test_json_is_a_value_a_line(tmp_path: Path) -> None:
     assert code == 1
     values = [json.loads(line) for line in out.splitlines()]
     assert [each["text"].split(":")[0] for each in values if each.get("level") == "fault"] == ["tls.min_version"]
-    assert [each["label"] for each in values if "clients" in each] == [None, "linked"]
+    assert [(each["label"], each["notes"]) for each in values if "clients" in each] == [(None, []), ("linked", [])]
     assert len([each for each in values if each.get("subject") == "tls"]) > 2  # the rest was looked at all the same
 
 

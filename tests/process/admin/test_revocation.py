@@ -6,9 +6,11 @@ A real daemon, and revocation as administrators ask for it: POST /admin/revoke w
 from __future__ import annotations
 
 import base64
+import json
+import sqlite3
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -53,9 +55,9 @@ def enroll(connection: Connection, key: pki.PrivateKey, operation: str = "simple
     return certificate(connection.post(f"{EST}/{operation}", request, authorization=basic(*ALICE)))
 
 
-def crl(site: Site) -> x509.CertificateRevocationList:
+def crl(site: Site, ca_id: str = "main") -> x509.CertificateRevocationList:
     with site.client().connect() as connection:
-        answer = connection.get("/crl/main")
+        answer = connection.get(f"/crl/{ca_id}")
     assert (answer.status, answer.field("Content-Type")) == (200, "application/pkix-crl")
     parsed = x509.load_der_x509_crl(answer.body)
     assert parsed.is_signature_valid(site.ca.certificate.public_key())
@@ -112,6 +114,52 @@ def test_tls_07_ren_07_revoked_is_listed_and_refused_and_not_renewed(own: Site, 
     with running(own):  # the first connection after a start already meets the CRL
         assert not gets_in(own, device)
         assert number(crl(own)) > number(listed)
+
+
+def test_under_another_id_it_stays_revoked(own: Site) -> None:
+    own.write(admin={"tokens": "tokens"})
+    key = pki.ec_key()
+    with running(own) as kipuka:
+        with own.client().connect() as connection:
+            device = pki.Identity(enroll(connection, key), key)
+        serial = device.certificate.serial_number
+        assert kipuka.revoke(serial, "keyCompromise") == ["main", "revoked"]
+        was = number(crl(own))
+        own.config.write_text(own.config.read_text().replace('"main"', '"renamed"'))
+        kipuka.daemon.reload()
+        assert not gets_in(own, device)
+        assert gets_in(own, own.device())
+        listed = crl(own, "renamed")
+        assert number(listed) >= was
+        assert listed.get_revoked_certificate_by_serial_number(serial) is not None
+        assert kipuka.revoke(serial, "keyCompromise")[0] == "conflict"  # by the ledger it was "main"
+        assert kipuka.revoke(serial, "keyCompromise", "renamed") == ["renamed", "already revoked"]
+    with running(own):
+        assert not gets_in(own, device)
+
+
+def test_after_an_older_copy_was_restored_the_audit_says_what_to_revoke_again(own: Site) -> None:
+    own.write(admin={"tokens": "tokens"}, audit={"file": "audit.json"})
+    database, key = own.folder / "kipuka.db", pki.ec_key()
+    with running(own) as kipuka:
+        with own.client().connect() as connection:
+            device = pki.Identity(enroll(connection, key), key)
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(own.folder / "copy.db")) as copy:
+            source.backup(copy)
+        copied = datetime.now(UTC).isoformat()
+        assert kipuka.revoke(device.certificate.serial_number, "keyCompromise")[1] == "revoked"
+        was = number(crl(own))
+    for file in own.folder.glob("kipuka.db*"):
+        file.unlink()
+    (own.folder / "copy.db").rename(database)
+    records = [json.loads(line) for line in (own.folder / "audit.json").read_text().splitlines()]
+    with running(own) as kipuka:
+        assert gets_in(own, device)  # what docs/ledger.md warns of
+        assert number(crl(own)) > was
+        for each in records:
+            if each["event"] == "revocation" and each["time"] > copied:
+                kipuka.revoke(int(each["serial"], 16), each["operation"].split()[-1], each["ca"])
+        assert not gets_in(own, device)
 
 
 def test_hold_and_release(own: Site) -> None:

@@ -145,14 +145,22 @@ def test_a_bad_configuration_is_refused_with_its_faults_and_the_old_one_goes_on(
     site.happened("reloaded", 4)
 
 
-def test_users_are_read_again(site: Site) -> None:
+def test_users_are_obeyed_without_a_reload(site: Site) -> None:
     users = site.config.with_name("users")
     text = users.read_text()
     assert site.device(user="alice").ask(AUTO).status == 200
     users.write_text(text.replace("alice:", "carol:"))
-    site.daemon.reload()
     assert site.device(user="alice").ask(AUTO).status == 401
     assert site.device(user="carol").ask(AUTO).status == 200
+    site.happened("configured", 3)  # in force at the start, added, removed
+    users.write_text("what is this?\n")
+    assert site.device(user="carol").ask(AUTO).status == 200
+    site.logged("the users it had before stay: line 1: expected NAME:HASH")
+    site.daemon.reload(well=False)
+    users.write_text(text)
+    site.daemon.reload()
+    assert site.device(user="carol").ask(AUTO).status == 401
+    assert site.device(user="alice").ask(AUTO).status == 200
 
 
 def test_another_profile(site: Site) -> None:

@@ -95,7 +95,7 @@ def test_what_a_file_ca_revoked_before_and_after_is_honoured_and_the_crl_goes_on
         assert not gets_in(own, pki.Identity(first, keys[0]))
         assert gets_in(own, pki.Identity(second, keys[1]))
         kipuka.revoke(second.serial_number, "keyCompromise")
-        assert number(crl(own)) == number(listed) + 1
+        assert number(crl(own)) > number(listed)
         assert not gets_in(own, pki.Identity(second, keys[1]))
 
 

@@ -25,6 +25,14 @@ key = "ca-key.pem"
 [est]
 users = "users"
 """
+DOGTAG = """
+type = "dogtag"
+url = "https://dogtag.example.com"
+agent_cert = "agent.pem"
+agent_key = "agent-key.pem"
+ca_cert = "ca.pem"
+profile = "x"
+"""
 LABEL = """
 [[est.label]]
 name = "lab"
@@ -71,7 +79,7 @@ def test_a_ca_that_has_not_worked_since_the_start_is_a_reason() -> None:
     assert told == ["No CA of one can be used: one is degraded."]
 
 
-@pytest.mark.parametrize("status", ["circuit_open", "half_open", "unknown"])
+@pytest.mark.parametrize("status", ["circuit_open", "half_open"])
 def test_a_ca_that_gets_none_is_a_reason(status: str) -> None:
     assert reasons(config(), status) == [f"No CA of one can be used: one is {status}."]
 
@@ -97,9 +105,28 @@ def test_where_est_is_off_no_ca_is_needed() -> None:
     assert reasons(config(TWO.replace("[est]", "[est]\nenabled = false")), "circuit_open") == []
 
 
-def test_a_ca_of_which_nothing_is_known_is_not_usable() -> None:
-    assert list(_reasons(config(), {}, is_written=True, is_audited=True, is_serving=True)) == [
-        "No CA of one can be used: one is unknown."
+def test_a_file_ca_need_not_be_asked() -> None:
+    assert reasons(config(), "unknown") == []
+    assert list(_reasons(config(), {}, is_written=True, is_audited=True, is_serving=True)) == []
+
+
+def test_a_dogtag_is_waited_for_until_it_was_asked() -> None:
+    asked = config(TWO.replace('cert = "ca.pem"\nkey = "ca-key.pem"\n', DOGTAG))
+    assert reasons(asked, "healthy") == []
+    not_yet = ["Whether one works is not known yet: it is asked within the next seconds."]
+    assert reasons(asked, "unknown") == not_yet
+    assert list(_reasons(asked, {}, is_written=True, is_audited=True, is_serving=True)) == not_yet
+
+
+def test_of_a_group_one_that_was_asked_is_enough() -> None:
+    """Its members are Dogtags; one that is away beside one that was not asked is no reason to wait less."""
+    dogtags = pool().model_copy(update={"ca": config(TWO.replace('cert = "ca.pem"\nkey = "ca-key.pem"\n', DOGTAG)).ca})
+    assert reasons(dogtags, "unknown", "healthy") == []
+    assert reasons(dogtags, "unknown", "circuit_open") == [
+        "No CA of pool can be used: one is unknown, two is circuit_open."
+    ]
+    assert reasons(dogtags, "unknown", "unknown") == [
+        "Whether pool works is not known yet: it is asked within the next seconds."
     ]
 
 

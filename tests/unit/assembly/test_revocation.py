@@ -5,15 +5,23 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+from cryptography import x509
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 
 from kipuka.assembly.cas.pools import Pools
-from kipuka.assembly.cas.revocation import ForAdministrators, issuers
-from kipuka.authority.interface import Authority
+from kipuka.assembly.cas.revocation import Books, ForAdministrators, issuers
+from kipuka.authority.interface import Authority, EnrollmentRequest, Issued
+from kipuka.authority.local import LocalAuthority
 from kipuka.authority.pool.breaker import Circuit
 from kipuka.authority.revoking import Effect, Reason, Revoked, Standing
 from kipuka.enrollment.revocation import Revocation, RevocationResult
+from kipuka.errors import AuthorityError, Kind, RequestError
+from kipuka.web.admin.backend import UNKNOWN
+from kipuka.web.admin.backend import Standing as Shown
 from tests.support import pki
+from tests.support.book import MemoryBook
 from tests.support.dogtag.standin import StandIn, now
 from tests.unit.enrollment.office import FakeAuthority
 
@@ -30,6 +38,40 @@ def test_only_a_ca_whose_breaker_is_open_counts_as_away() -> None:
     watches = {each.value: SimpleNamespace(vitals=SimpleNamespace(circuit=each)) for each in Circuit}
     grouped = Pools({}, cast("Any", watches), {}, {}, {})
     assert [each for each in (*watches, "not watched") if grouped.is_away(each)] == ["open"]
+
+
+def test_how_certificates_stand_by_the_books_of_file_cas() -> None:
+    book, clock = MemoryBook(), Clock()
+    clock.advance(pki.NOW.timestamp())
+    issuer, dogtag = pki.root("CN=File CA"), pki.root("CN=Dogtag CA")
+    ca = LocalAuthority("main", issuer.certificate, issuer.key, (), 30, clock, book)
+
+    def issue() -> x509.Certificate:
+        outcome = now(ca.enroll(EnrollmentRequest(pki.csr(pki.ec_key(), "CN=device"), None, "test")))
+        assert isinstance(outcome, Issued)
+        return outcome.certificate
+
+    good, revoked, held = issue(), issue(), issue()
+    now(ca.revoke(revoked.serial_number, Reason.KEY_COMPROMISE))
+    now(ca.revoke(held.serial_number, Reason.CERTIFICATE_HOLD))
+    elsewhere, others = issuer.client("CN=signed elsewhere"), dogtag.client("CN=device")
+    # Another CA may have used the same number; its name tells them apart.
+    same = dogtag.certify(pki.ec_key(), "CN=device", serial=revoked.serial_number)
+    books = Books([StandIn().authority(), ca])
+    asked = [others.certificate, held, same, good, revoked, elsewhere.certificate]
+    assert now(books.of(asked)) == [
+        UNKNOWN,
+        Shown("revoked", pki.NOW, "certificateHold"),
+        UNKNOWN,
+        Shown("good"),
+        Shown("revoked", pki.NOW, "keyCompromise"),
+        UNKNOWN,
+    ]
+    book.trouble = AuthorityError(Kind.UNREACHABLE, "no", "the database is away")
+    with pytest.raises(RequestError) as caught:
+        now(books.of(asked))
+    assert (caught.value.kind, caught.value.cause) == (Kind.BUSY, "the database is away")
+    assert now(books.of([others.certificate])) == [UNKNOWN]  # which takes no book
 
 
 class Asked:

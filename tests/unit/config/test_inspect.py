@@ -110,6 +110,15 @@ def test_nothing_there(site: Site) -> None:
     assert all(": cannot read " in fault and fault.endswith(": No such file or directory") for fault in found)
 
 
+def test_one_key_under_two_names(site: Site) -> None:
+    again = CONFIG.replace("[est]", '[[ca]]\nid = "again"\ncert = "again.pem"\nkey = "sub-key.pem"\n[est]')
+    site.certificate("again.pem", site.sub.certificate, site.ca.certificate)
+    assert site.faults(again) == []
+    site.certificate("again.pem", pki.root("CN=Other name", site.sub.key).certificate)
+    (fault,) = site.faults(again)
+    assert fault == "ca[2].cert: CN=Other name has the key of CN=Sub, ca[0]; a key is one CA's"
+
+
 @pytest.mark.parametrize(
     ("key", "setting"), [("server", "tls.key"), ("sub", "ca[0].key"), ("agent", "ca[1].agent_key")]
 )

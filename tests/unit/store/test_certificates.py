@@ -14,6 +14,8 @@ from tests.unit.store.places import NOW, Place, application
 
 LATER = NOW + timedelta(days=365)
 LONG = 2**159 + 1
+FIRST = 1795435200123
+"""NOW in milliseconds since 1970."""
 
 
 def sign(number: int, entries: Sequence[Entry]) -> bytes:
@@ -26,13 +28,14 @@ def test_a_certificate_is_added_marked_and_listed(store: Store) -> None:
     book.add("a", LONG, "CN=device", LATER)
     book.add("a", 5, "CN=other", LATER)
     book.add("b", LONG, "CN=elsewhere", LATER)
-    assert book.get("a", LONG) == Entry(LONG, "CN=device", LATER)
-    assert book.get("a", 6) is None
+    assert book.find("a", [LONG]) == [Entry(LONG, "CN=device", LATER)]
+    assert book.find("a", [6]) == []
+    assert {each.serial: each.subject for each in book.find("a", [6, LONG, 5])} == {5: "CN=other", LONG: "CN=device"}
     assert (book.crl("a"), book.crl_number("a")) == (None, 0)
     assert book.mark("a", LONG, None, 1, NOW, sign)
-    assert book.get("a", LONG) == Entry(LONG, "CN=device", LATER, NOW, 1)
-    assert book.get("b", LONG) == Entry(LONG, "CN=elsewhere", LATER)
-    assert book.crl("a") == Crl(1, f"1:{LONG:x}=1".encode())
+    assert book.find("a", [LONG]) == [Entry(LONG, "CN=device", LATER, NOW, 1)]
+    assert book.find("b", [LONG]) == [Entry(LONG, "CN=elsewhere", LATER)]
+    assert book.crl("a") == Crl(FIRST, f"{FIRST}:{LONG:x}=1".encode())
     assert book.crl("b") is None
 
 
@@ -43,10 +46,10 @@ def test_a_mark_on_what_has_changed_changes_nothing(store: Store) -> None:
     for before, after in ((None, 1), (1, None)):
         assert not book.mark("a", 5, before, after, NOW, sign)
     assert not book.mark("a", 6, None, 1, NOW, sign)
-    assert book.crl("a") == Crl(1, b"1:5=6")
+    assert book.crl("a") == Crl(FIRST, f"{FIRST}:5=6".encode())
     assert book.mark("a", 5, 6, None, NOW, sign)
-    assert book.get("a", 5) == Entry(5, "CN=device", LATER)
-    assert book.crl("a") == Crl(2, b"2:")
+    assert book.find("a", [5]) == [Entry(5, "CN=device", LATER)]
+    assert book.crl("a") == Crl(FIRST + 1, f"{FIRST + 1}:".encode())
 
 
 def test_a_crl_that_cannot_be_signed_leaves_all_as_it_was(store: Store) -> None:
@@ -56,7 +59,7 @@ def test_a_crl_that_cannot_be_signed_leaves_all_as_it_was(store: Store) -> None:
     store.certificates.add("a", 5, "CN=device", LATER)
     with pytest.raises(ZeroDivisionError):
         store.certificates.mark("a", 5, None, 1, NOW, fail)
-    assert store.certificates.get("a", 5) == Entry(5, "CN=device", LATER)
+    assert store.certificates.find("a", [5]) == [Entry(5, "CN=device", LATER)]
     assert store.certificates.crl_number("a") == 0
 
 
@@ -74,7 +77,7 @@ def test_the_expired_leave_the_list_and_later_the_book(store: Store) -> None:
         book.publish("a", NOW + timedelta(days=days), sign)
         crl = book.crl("a")
         assert crl is not None
-        assert (b"5=1" in crl.der, book.get("a", 5) is not None) == (listed, known), days
+        assert (b"5=1" in crl.der, book.find("a", [5]) != []) == (listed, known), days
 
 
 def test_nobodys_revocation_is_missing_when_many_revoke_at_once(place: Place) -> None:
@@ -99,9 +102,25 @@ def test_nobodys_revocation_is_missing_when_many_revoke_at_once(place: Place) ->
         thread.join(60)
     crl = stores[0].certificates.crl("a")
     assert crl is not None
-    assert crl.number == 40
+    assert crl.number == FIRST + 39
     assert crl.der.count(b"=1") == 40
-    assert sorted(numbers) == list(range(1, 41))
+    assert sorted(numbers) == list(range(FIRST, FIRST + 40))
+
+
+def test_the_number_of_a_crl_rises_also_after_an_older_copy_was_restored(place: Place) -> None:
+    store = place.open()
+    store.certificates.publish("a", NOW, sign)
+    for _ in range(5):  # more of them than time goes by
+        store.certificates.publish("a", NOW, sign)
+    assert store.certificates.crl_number("a") == FIRST + 5
+    store.certificates.publish("a", NOW - timedelta(days=1), sign)  # the clock was put back
+    assert store.certificates.crl_number("a") == FIRST + 6
+    place.sql(f"UPDATE crls SET number = {FIRST - 1000}")
+    store.certificates.publish("a", NOW + timedelta(seconds=1), sign)
+    assert store.certificates.crl("a") == Crl(FIRST + 1000, f"{FIRST + 1000}:".encode())
+    place.sql("DELETE FROM crls")
+    store.certificates.publish("a", NOW + timedelta(seconds=2), sign)
+    assert store.certificates.crl_number("a") == FIRST + 2000
 
 
 def test_enrollments_are_found_by_serial_number(store: Store) -> None:

@@ -14,7 +14,9 @@ from kipuka.errors import AuthorityError, Kind, KipukaError, RequestError
 from kipuka.observe.audit.record import AuditEvent
 from kipuka.store.errors import StoreUnavailable
 from kipuka.web.admin.api import AdminApi
+from kipuka.web.admin.backend import Standing
 from kipuka.web.admin.description import describe
+from tests.support import pki
 from tests.web.admin.world import EVENTS, REASONS, Office, error, not_found, office, value
 from tests.web.fakes import RETRY_AFTER, World
 from tests.web.wire import EST, message
@@ -88,6 +90,28 @@ def test_certificates(admin: Office) -> None:
     assert x509.load_pem_x509_certificate(pem.encode()).serial_number == int(digits, 16)
     error(admin.get("/admin/certs/0x1"), 404, "not_found")
     assert "decimal:6699" in error(admin.get("/admin/certs/xyz"), 400, "malformed")
+
+
+def test_certificates_show_how_they_stand(admin: Office) -> None:
+    for subject in ("CN=a", "CN=b", "CN=c"):
+        admin.enroll(subject)
+    serials = {each["subject"]: each["serial"] for each in value(admin.get("/admin/certs"))["items"]}
+    admin.standings.known = {
+        int(serials["CN=a"], 16): Standing("revoked", pki.NOW, "keyCompromise"),
+        int(serials["CN=b"], 16): Standing("good"),
+    }
+    admin.standings.asked.clear()
+
+    def shown(each: dict[str, object]) -> tuple[object, ...]:
+        return each["status"], each["revoked"], each["revocation_reason"]
+
+    since = pki.NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+    standings = {"CN=a": ("revoked", since, "keyCompromise"), "CN=b": ("good", None, None)}
+    standings["CN=c"] = ("unknown", None, None)
+    assert {each["subject"]: shown(each) for each in value(admin.get("/admin/certs"))["items"]} == standings
+    assert shown(value(admin.get(f"/admin/certs/{serials['CN=a']}"))) == standings["CN=a"]
+    value(admin.get("/admin/certs?limit=2"))
+    assert admin.standings.asked == [3, 1, 2]  # all of a page at once, and nothing beyond it
 
 
 def test_a_serial_number_of_two_cas_needs_the_ca(admin: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from kipuka.authority.interface import Pending
 from kipuka.enrollment.ledger.records import Records
 from kipuka.errors import Kind, RequestError
 from kipuka.web.admin.api import AdminApi
+from kipuka.web.admin.backend import UNKNOWN, Standing
 from kipuka.web.admin.door import CertificateRule, Door
 from kipuka.web.admin.routing import Gate
 from kipuka.web.http.site import EstSite
@@ -77,6 +78,18 @@ class FakeAuthorities:
         return self.cas, []
 
 
+class FakeStandings:
+    """Knows nothing of what it was not told."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Standing] = {}
+        self.asked: list[int] = []
+
+    async def of(self, certificates: Sequence[x509.Certificate]) -> Sequence[Standing]:
+        self.asked.append(len(certificates))
+        return [self.known.get(each.serial_number, UNKNOWN) for each in certificates]
+
+
 @dataclass
 class Office:
     """What a test sees of it."""
@@ -86,6 +99,7 @@ class Office:
     api: AdminApi
     gate: Gate
     revocation: FakeRevocation
+    standings: FakeStandings
     audit: FakeAudit
     tokens: dict[str, str]
     path: Path
@@ -158,17 +172,18 @@ def office(world: World, *, complete: bool = True, subjects: Sequence[str] | Non
             Failures(allowed=ALLOWED),
         )
         gate = Gate(door, RETRY_AFTER, world._audit)
-        revocation, audit = FakeRevocation(), FakeAudit()
+        revocation, standings, audit = FakeRevocation(), FakeStandings(), FakeAudit()
         api = AdminApi(
             gate,
             Records(world.ledger),
             FakeAuthorities(),
+            standings,
             audit if complete else None,
             revocation if complete else None,
         )
         tree = Tree(world.operations.resource(), {b"admin": api.resource()})
         site = EstSite(tree, world.clock, world.limits, lambda request: None, speaks_json=tree.speaks_json)
-        yield Office(world, site, api, gate, revocation, audit, tokens, path, administrators)
+        yield Office(world, site, api, gate, revocation, standings, audit, tokens, path, administrators)
 
 
 def not_found(text: str = "The CA has issued no such certificate: check the number.") -> RequestError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Iss
 from kipuka.authority.local import LocalAuthority
 from kipuka.authority.local.crl import LIFE
 from kipuka.authority.local.revocation import WATCH
+from kipuka.authority.local.signing import key_hash
 from kipuka.authority.revoking import Effect, Reason
 from kipuka.errors import AuthorityError, Kind
 from tests.support import pki
@@ -20,16 +22,20 @@ from tests.support.book import MemoryBook
 from tests.support.dogtag.standin import now
 
 DAY = timedelta(days=1)
+FIRST = int(pki.NOW.timestamp() * 1000)
+"""The number of a CRL is the time, or one more than the last."""
 
 
 class Node:
     """A CA with its clock, and the CRLs it told of."""
 
-    def __init__(self, issuer: pki.Issuer, book: MemoryBook, clock: Clock | None = None, days: int = 30) -> None:
+    def __init__(
+        self, issuer: pki.Issuer, book: MemoryBook, clock: Clock | None = None, days: int = 30, name: str = "main"
+    ) -> None:
         self.clock = clock or Clock()
         if clock is None:
             self.clock.advance(pki.NOW.timestamp())
-        self.ca = LocalAuthority("main", issuer.certificate, issuer.key, (), days, self.clock, book)
+        self.ca = LocalAuthority(name, issuer.certificate, issuer.key, (), days, self.clock, book)
         self.told: list[x509.CertificateRevocationList] = []
         self.ca.revocation.tell(self.told.append)
         self.ca.revocation.prepare(book)
@@ -76,7 +82,7 @@ def test_the_first_crl_is_empty_and_complete(node: Node, issuer: pki.Issuer) -> 
     key = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
     issued = node.issue().extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
     assert key.value == issued.value
-    assert node.number() == 1
+    assert node.number() == FIRST
     assert not any(each.critical for each in crl.extensions)
 
 
@@ -87,7 +93,7 @@ def test_every_reason_is_on_the_crl(node: Node, reason: Reason) -> None:
     assert revoked.effect is (Effect.ON_HOLD if reason is Reason.CERTIFICATE_HOLD else Effect.REVOKED)
     assert (revoked.standing.reason, revoked.standing.since) == (reason, pki.NOW)
     assert revoked.standing.subject == "CN=device"
-    assert revoked.said == "CRL 2 is published"
+    assert revoked.said == f"CRL {FIRST + 1} is published"
     flag = reasons(node.told[-1])[bad.serial_number]
     assert (flag.value if flag else "unspecified").lower() == reason.value.lower()  # cryptography has "cACompromise"
     assert node.told[-1].get_revoked_certificate_by_serial_number(good.serial_number) is None
@@ -138,17 +144,17 @@ def test_it_is_renewed_before_its_time_is_over(node: Node) -> None:
         assert crl.parsed.next_update_utc is not None
         left = crl.parsed.next_update_utc.timestamp() - node.clock.seconds()
         assert left > LIFE.total_seconds() / 2 - 601
-    assert 6 <= node.number() <= 8
+    assert 6 <= len({each.extensions.get_extension_for_class(x509.CRLNumber) for each in node.told}) <= 8
     assert [each.last_update_utc for each in node.told] == sorted(each.last_update_utc for each in node.told)
 
 
 def test_a_book_that_is_away_keeps_the_old_crl_and_not_the_loop_from_going_on(node: Node, book: MemoryBook) -> None:
     book.trouble = AuthorityError(Kind.UNREACHABLE, "away")
     node.clock.advance(DAY.total_seconds() * 0.75)
-    assert node.number() == 1
+    assert node.number() == FIRST
     book.trouble = None
     node.clock.advance(WATCH)
-    assert node.number() == 2
+    assert node.number() > FIRST
 
 
 def test_another_node_sees_it_within_seconds(node: Node, issuer: pki.Issuer, book: MemoryBook) -> None:
@@ -171,11 +177,40 @@ def test_what_has_expired_leaves_the_list(issuer: pki.Issuer, book: MemoryBook) 
     assert reasons(node.told[-1]) == {}
 
 
-def test_a_crl_of_another_key_is_not_believed(node: Node, book: MemoryBook) -> None:
+def test_a_crl_of_another_key_is_not_believed(node: Node, issuer: pki.Issuer, book: MemoryBook) -> None:
     stranger = Node(pki.root("CN=File CA"), book)
+    (theirs,) = (each for ca, each in book.lists.items() if ca != key_hash(issuer.certificate))
+    book.lists[key_hash(issuer.certificate)] = replace(theirs, number=FIRST + 100)
     node.clock.advance(WATCH)
-    assert stranger.number() == 2
-    assert node.number() == 1
+    assert (node.number(), len(node.told)) == (FIRST, 1)
+    assert stranger.number() == FIRST
+
+
+def test_under_another_id_it_is_the_same_ca(node: Node, issuer: pki.Issuer, book: MemoryBook) -> None:
+    certificate = node.issue()
+    now(node.ca.revoke(certificate.serial_number, Reason.KEY_COMPROMISE))
+    for start in ("restart", "reload"):
+        other = Node(issuer, MemoryBook() if start == "reload" else book, node.clock, name="new")
+        if start == "reload":  # what is served is there already, and the CA comes to it
+            other.ca = LocalAuthority("new", issuer.certificate, issuer.key, (), 30, node.clock, book)
+            other.ca.revocation.tell(other.told.append)
+            now(other.ca.revocation.catch_up())
+        assert set(reasons(other.told[-1])) == {certificate.serial_number}, start
+        assert other.number() > FIRST
+        assert now(other.ca.status(certificate)) is CertificateStatus.REVOKED
+        assert now(other.ca.revoke(certificate.serial_number, Reason.SUPERSEDED)).effect is Effect.ALREADY_REVOKED
+
+
+def test_under_another_name_the_crl_is_made_anew(node: Node, issuer: pki.Issuer, book: MemoryBook) -> None:
+    """Whoever checks certificates of the new name looks for a CRL of that name."""
+    serial = node.issue().serial_number
+    now(node.ca.revoke(serial, Reason.KEY_COMPROMISE))
+    renamed = pki.root("CN=New name", issuer.key)
+    ca = LocalAuthority("main", renamed.certificate, renamed.key, (), 30, node.clock, book)
+    now(ca.revocation.catch_up())
+    assert ca.revocation.published is not None
+    assert ca.revocation.published.parsed.issuer == renamed.certificate.subject
+    assert set(reasons(ca.revocation.published.parsed)) == {serial}
 
 
 def test_without_crl_sign_it_is_written_down_and_said(book: MemoryBook) -> None:

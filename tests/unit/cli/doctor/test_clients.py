@@ -37,6 +37,9 @@ auth = ["certificate"]
 name = "both"
 ca_id = "local"
 auth = ["certificate+basic"]
+subject_pattern = "CN={user},O=Example"
+san_pattern = "DNS:{cn}"
+allowed_key_types = ["rsa-2048", "rsa-3072"]
 """
 
 
@@ -89,6 +92,26 @@ def test_certificate(folder: Path) -> None:
 def test_both(folder: Path) -> None:
     curl = lines(load.parse(CONFIG, folder), "both")["curl"]
     assert "--user USER:PASSWORD --cert device.pem --key device-key.pem" in curl
+
+
+def test_what_a_label_demands_is_said_and_with_a_default_label_also_without_one(folder: Path) -> None:
+    text = CONFIG.replace("[est]", '[est]\ndefault_label = "both"')
+    found = {each.label: each.notes for each in clients.endpoints(load.parse(text, folder))}
+    assert found["both"] == (
+        "subject_pattern is CN={user},O=Example: make /CN=NAME fit, such as /O=Example/CN=NAME for CN=NAME,O=Example",
+        "san_pattern is DNS:{cn}: make the subjectAltName fit, or leave it out",
+        "allowed_key_types are rsa-2048, rsa-3072: make the key one of these",
+    )
+    assert (found[None], found["basic"]) == (found["both"], ())
+    assert f"# {found['both'][0]}" in clients.text(load.parse(CONFIG, folder))
+
+
+def test_what_curl_stores_is_decoded(folder: Path) -> None:
+    curl = lines(load.parse(CONFIG, folder), "basic")["curl"]
+    for stem, certificate in (("answer", "new"), ("renewed", "renewed")):
+        assert f"-o {stem}.b64" in curl
+        decoded = f"openssl base64 -d -in {stem}.b64 | openssl pkcs7 -inform DER -print_certs -out {certificate}.pem"
+        assert decoded in curl
 
 
 def test_default_label_holds_without_a_label(folder: Path) -> None:

@@ -50,6 +50,16 @@ def upgrade(place: Place, scripts: Path) -> Path | None:
         database.close()
 
 
+def begin_before(version: int, place: Place, folder: Path) -> None:
+    """Make the tables as they were before a version."""
+    older = folder / "older"
+    newer = [path.name for path in (SCRIPTS / "versions").glob("rev_*.py") if int(path.stem.split("_")[1]) >= version]
+    shutil.copytree(SCRIPTS, older, ignore=shutil.ignore_patterns("__pycache__", *newer))
+    if isinstance(place, SqlitePlace):
+        place.path.touch()
+    upgrade(place, older)
+
+
 @pytest.fixture
 def row(place: Place) -> Enrollment:
     """A row in a database of today."""
@@ -99,11 +109,7 @@ def test_upgrade(place: Place, row: Enrollment, tmp_path: Path) -> None:
 
 
 def test_expiry_of_certificates_that_waited_before_it_was_written_down(place: Place, tmp_path: Path) -> None:
-    older = tmp_path / "older"
-    shutil.copytree(SCRIPTS, older, ignore=shutil.ignore_patterns("__pycache__", "rev_0005*"))
-    if isinstance(place, SqlitePlace):
-        place.path.touch()
-    upgrade(place, older)
+    begin_before(5, place, tmp_path)
     certificate = pki.root("CN=CA").client("CN=device").certificate
     der = certificate.public_bytes(Encoding.DER)
     database = open_database(place.url, create=False, connections=1)
@@ -122,6 +128,16 @@ def test_expiry_of_certificates_that_waited_before_it_was_written_down(place: Pl
     database.close()
     store = place.open()
     assert [row.not_after for row in reversed(store.page())] == [certificate.not_valid_after_utc, None, None, None]
+
+
+def test_books_that_went_by_the_id_of_the_ca_are_begun_anew(place: Place, tmp_path: Path) -> None:
+    begin_before(6, place, tmp_path)
+    place.sql("INSERT INTO certificates (ca_id, serial, subject, not_after) VALUES ('main', '5', 'CN=device', 0)")
+    place.sql("INSERT INTO crls (ca_id, number, der) VALUES ('main', 7, '')")
+    book = place.open().certificates
+    assert (book.find("main", [5]), book.crl_number("main")) == ([], 0)
+    book.add("ab12", 5, "CN=device", NOW)
+    assert len(book.find("ab12", [5])) == 1
 
 
 def test_copies_do_not_replace_each_other(tmp_path: Path) -> None:
