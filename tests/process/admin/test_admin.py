@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -19,12 +18,10 @@ from tests.process.client import Tls
 from tests.process.conftest import check_log
 from tests.process.ledger.site import until
 from tests.process.sites import ALICE, Site
-from tests.support import pki
+from tests.support import pki, requirements
 from tests.support.daemon import Daemon, free_port
 from tests.web.fakes import basic, body
 from tests.web.wire import EST
-
-CURL = shutil.which("curl")
 
 
 class AdminSite(Site):
@@ -53,11 +50,9 @@ class AdminSite(Site):
 
     def curl(self, path: str, *words: str, port: int | None = None) -> tuple[int, Any]:
         """The status and the value that curl gets."""
-        if CURL is None:
-            pytest.fail("curl is not installed: tests/interop/install")
         url = f"https://localhost:{port or self.admin_port}{path}"
         trusted = ["--cacert", str(self.folder / "tls-root.pem"), "--max-time", "20", "--silent", "--show-error"]
-        command = [CURL, *trusted, "--write-out", "\n%{http_code}", *words, url]
+        command = ["curl", *trusted, "--write-out", "\n%{http_code}", *words, url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
         text, _, status = done.stdout.rpartition("\n")
         return int(status), json.loads(text)
@@ -65,6 +60,7 @@ class AdminSite(Site):
 
 @pytest.fixture
 def own(tmp_path: Path) -> AdminSite:
+    requirements.programs("curl")
     return AdminSite(tmp_path)
 
 

@@ -14,6 +14,7 @@ from cryptography import x509
 
 from tests.process.admin.test_admin import AdminSite
 from tests.process.conftest import check_log
+from tests.support import requirements
 from tests.support.daemon import ROOT, Daemon
 
 AS_THE_DAEMONS_USER = "runuser -u kipuka -- "
@@ -25,6 +26,7 @@ def blocks(page: str) -> list[str]:
 
 @pytest.mark.parametrize("apart", [False, True], ids=["EST port", "own port"])
 def test_the_commands(tmp_path: Path, *, apart: bool) -> None:
+    requirements.programs("bash", "curl", "openssl")
     own = AdminSite(tmp_path)
     listen = {"listen": f"127.0.0.1:{own.admin_port}"} if apart else {}
     own.write(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
 import ssl
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from tests.support import requirements
 from tests.support.daemon import ROOT, free_port
 
 TIMEOUT = 60
@@ -251,9 +251,7 @@ def test_daemon_that_does_not_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["d", "a folder: with 'odd' $(names) \\"])
 def test_printed_commands_work_as_printed(tmp_path: Path, name: str) -> None:
-    missing = [program for program in ("bash", "curl", "openssl") if shutil.which(program) is None]
-    if missing and os.environ.get("CI") != "true":
-        pytest.skip(f"not installed: {', '.join(missing)}")
+    requirements.programs("bash", "curl", "openssl")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     with serving(tmp_path, "--port", "0", "--dir", name) as running:

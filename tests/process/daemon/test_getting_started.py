@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 
+from tests.support import requirements
 from tests.support.daemon import ROOT, Daemon, free_port
 
 SECTION = (
@@ -33,9 +32,7 @@ def certificate(file: Path) -> x509.Certificate:
 
 
 def test_local_ca(tmp_path: Path) -> None:
-    missing = [program for program in ("bash", "curl", "openssl") if shutil.which(program) is None]
-    if missing and os.environ.get("CI") != "true":
-        pytest.skip(f"not installed: {', '.join(missing)}")
+    requirements.programs("bash", "curl", "openssl")
     port = str(free_port())
 
     def here(text: str) -> str:

@@ -123,7 +123,8 @@ def test_nothing_is_left_of_what_was_exchanged(site: Site) -> None:
     for _ in range(RELOADS):
         assert site.device().ask(AUTO).status == 200
         site.daemon.reload()
-    until(lambda: descriptors() <= before, 20, f"more than the {before} open files of before")
+    # The store may open a connection more meanwhile, of two or three files; what each reload left would be more.
+    until(lambda: descriptors() < before + RELOADS, 20, f"a file more for each reload than the {before} of before")
 
 
 def test_a_bad_configuration_is_refused_with_its_faults_and_the_old_one_goes_on(site: Site) -> None:

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -24,7 +23,7 @@ import pytest
 from tests.process.client import Tls
 from tests.process.conftest import check_log
 from tests.process.sites import ALICE
-from tests.support import pki
+from tests.support import pki, requirements
 from tests.support.daemon import ROOT, TWISTD, Daemon, free_port
 from tests.web.fakes import basic, body
 from tests.web.wire import EST
@@ -84,8 +83,7 @@ def test_the_search_for_configurations_finds_some() -> None:
 
 
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("not installed: systemd-analyze")
+    requirements.programs("systemd-analyze", install="scripts/packages systemd")
     unit = tmp_path / "kipuka.service"
     switched_on = re.sub(r"^#(?=\w+=)", "", UNIT, flags=re.MULTILINE)
     unit.write_text(re.sub(r"/opt/kipuka/bin/\w+", "/bin/true", switched_on))
@@ -155,11 +153,9 @@ def installation(folder: Path, port: int) -> Path:
 
 
 def test_the_unit_of_the_page_runs(tmp_path: Path) -> None:
-    if os.environ.get("CI") != "true":
-        if os.geteuid() != 0:
-            pytest.skip("only root can make users and mounts")
-        if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
-            pytest.skip(f"not installed: {', '.join(missing)}")
+    if os.geteuid() != 0:
+        requirements.lacking("only root can make users and mounts")
+    requirements.programs(*PROGRAMS)
     assert SETTINGS["ProtectSystem"] == ["strict"]
     assert SETTINGS["ProtectHome"] == SETTINGS["PrivateTmp"] == SETTINGS["NoNewPrivileges"] == ["yes"]
     (user,), (start,), (pre,) = SETTINGS["User"], SETTINGS["ExecStart"], SETTINGS["ExecStartPre"]
