@@ -84,7 +84,7 @@ def test_the_search_for_configurations_finds_some() -> None:
 
 
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
-    if shutil.which("systemd-analyze") is None:
+    if shutil.which("systemd-analyze") is None and os.environ.get("CI") != "true":
         pytest.skip("not installed: systemd-analyze")
     unit = tmp_path / "kipuka.service"
     switched_on = re.sub(r"^#(?=\w+=)", "", UNIT, flags=re.MULTILINE)
