@@ -9,7 +9,8 @@ from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import EnrollmentRequest
 from kipuka.errors import Kind
 from tests.support import pki
-from tests.support.dogtag.standin import HTML_404, Profile, StandIn, now
+from tests.support.dogtag.profiles import Profile
+from tests.support.dogtag.standin import HTML_404, StandIn, now
 from tests.unit.authority.dogtag.enrolling import ERROR_500, SUBMIT, fails, issued, request
 
 
