@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 
 from kipuka.observe.audit.record import Audit, AuditEvent, Record
 
 Roll = Mapping[str, str]
 """By how somebody is shown: a hash, which is another one when their credential is. Hashes stay here."""
+_ROOM = 900
+"""Characters of names in one record, as JSON: what is longer than a field, or a record, is cut."""
 
 
 class Rolls:
@@ -35,8 +38,23 @@ class Rolls:
             self._note(kind, "changed", [name for name in roll if before.get(name, roll[name]) != roll[name]])
 
     def _note(self, kind: str, outcome: str, names: Iterable[str]) -> None:
-        if shown := sorted(names):
+        for shown in _by_record(sorted(names)):
             reason = ", ".join(shown)
             self._audit(
                 Record(event=AuditEvent.CONFIGURED, operation=kind, outcome=outcome, reason=reason, count=len(shown))
             )
+
+
+def _by_record(names: Iterable[str]) -> Iterator[list[str]]:
+    """As many names at a time as one record shows whole: nobody hides behind the others."""
+    shown: list[str] = []
+    room = _ROOM
+    for name in names:
+        size = len(json.dumps(name))  # its two quotes stand for the comma and the space
+        if shown and size > room:
+            yield shown
+            shown, room = [], _ROOM
+        shown.append(name)
+        room -= size
+    if shown:
+        yield shown

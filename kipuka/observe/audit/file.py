@@ -124,10 +124,11 @@ class AuditFile:
         last = self._last
         if last is None or self._written is None:
             return None
-        if self._is_deleted:
+        # Packed (delaycompress) is deleted too, but then a file after it, begun by another process, goes on from it.
+        if self._is_deleted and not _leads_past(self._rotated(), last):
             return f"{self.path} was deleted; its last record was {last.seq}"
-        if found is None:
-            is_same = os.path.samestat(os.fstat(descriptor), self._written)
+        if found is None:  # a new file may get the number that a deleted one had
+            is_same = not self._is_deleted and os.path.samestat(os.fstat(descriptor), self._written)
             return f"{self.path} was emptied; its last record was {last.seq}" if is_same else None
         if found.seq < last.seq:
             return f"{self.path} was cut short or exchanged; its last record was {last.seq}, and is {found.seq} now"
@@ -205,6 +206,11 @@ def _last_of(descriptor: int, size: int) -> Link | None:
     tail = os.pread(descriptor, _LONGEST, max(0, size - _LONGEST)) if size else b""
     lines = tail[: tail.rfind(b"\n") + 1].splitlines()
     return read(lines[-1].decode("ascii", "replace")).link if lines else None
+
+
+def _leads_past(end: Link | None, link: Link) -> bool:
+    """Whether a chain that ends so can have had this link."""
+    return end is not None and (end.seq > link.seq or end == link)
 
 
 def _quoted(name: str) -> str:

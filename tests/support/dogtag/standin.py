@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
@@ -40,10 +40,7 @@ from tests.support.dogtag import answers as answers
 from tests.support.dogtag import lists as dogtag_lists
 from tests.support.dogtag import revocation as dogtag_revocation
 from tests.support.dogtag.answers import HTML_404, JSON, URL
-
-_SUBMITTER = ("requestor_name", "requestor_email", "requestor_phone")
-_CSR = ("cert_request_type", "cert_request")
-_SUBJECT = ("sn_uid", "sn_e", "sn_cn", "sn_ou3", "sn_ou2", "sn_ou1", "sn_ou", "sn_o", "sn_c")
+from tests.support.dogtag.profiles import SUBJECT, Profile, profiles
 
 T = TypeVar("T")
 
@@ -56,44 +53,6 @@ def now(coroutine: Coroutine[Any, Any, T]) -> T:
     if isinstance(results[0], Failure):
         results[0].raiseException()
     return results[0]
-
-
-Constraint = Callable[[x509.CertificateSigningRequest], str | None]
-"""Returns why a profile refuses, or None."""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """As much of a certificate profile as matters here. ``agent``: issues at once, and to agents only."""
-
-    inputs: tuple[tuple[str, ...], ...] = (_CSR, _SUBMITTER)
-    agent: bool = False
-    enabled: bool = True
-    constraint: Constraint = lambda _: None
-    renewal: bool = False
-
-
-def _sizes(csr: x509.CertificateSigningRequest) -> str | None:
-    key = csr.public_key()
-    short = isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048
-    return "Key Parameters 2048,3072,4096,nistp256,nistp384,nistp521 Not Matched" if short else None
-
-
-def _rsa_only(csr: x509.CertificateSigningRequest) -> str | None:
-    return None if isinstance(csr.public_key(), rsa.RSAPublicKey) else "Key Type RSA Not Matched"
-
-
-def profiles() -> dict[str, Profile]:
-    """Return the profiles of the recorded server that tests use."""
-    return {
-        "kipukaServer": Profile(agent=True, constraint=_sizes),
-        "kipukaServerManual": Profile(constraint=_sizes),
-        "caServerCert": Profile(constraint=_rsa_only),
-        "caUserCert": Profile(inputs=(_CSR, _SUBJECT, _SUBMITTER)),
-        "caAgentServerCert": Profile(agent=True),
-        "caCrossSignedCACert": Profile(enabled=False),
-        "caManualRenewal": Profile(inputs=(("serial_num",),), renewal=True),
-    }
 
 
 @dataclass
@@ -267,7 +226,7 @@ class StandIn:
         except ValueError:
             return answers.error(500, "base.PKIException", "Unable to create enrollment request: Invalid Request")
         subject = csr.subject
-        if _SUBJECT in profile.inputs:
+        if SUBJECT in profile.inputs:
             subject = _subject(values)
             if not list(subject):
                 return answers.error(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
+import pytest
+
 from kipuka.access.tokens import Scope, Token, Tokens
-from kipuka.access.users import Users
+from kipuka.access.users import LONGEST, Users
 from kipuka.assembly.rolls import Rolls
 from kipuka.observe.audit.record import AuditEvent, Record, line
 
@@ -54,6 +57,19 @@ def test_users() -> None:
     assert seen.see("users", Users({"": "z", "alice, bob": "y"}).roll) == [("changed", '""', 1)]
 
 
-def test_more_than_a_record_holds_are_counted() -> None:
-    ((_, _, count),) = Seen().see("users", Users({f"user-{number}": "x" for number in range(1000)}).roll)
-    assert count == 1000
+@pytest.mark.parametrize("mark", ["-", "\N{LATIN SMALL LETTER U WITH DIAERESIS}", "\N{PERSONAL COMPUTER}"])
+@pytest.mark.parametrize("times", [1, 40, 190])
+def test_no_name_is_hidden_behind_others(mark: str, times: int) -> None:
+    roll = Users({f"{number:03}{mark * times}": "x" for number in range(300)}).roll
+    seen = Seen()
+    seen.see("users", roll)
+    written = [json.loads(line(each)) for each in seen.records]
+    assert ", ".join(each["reason"] for each in written) == ", ".join(roll)
+    assert [each["count"] for each in written] == [each["reason"].count(",") + 1 for each in written]
+    assert len(written) < 10 or times > 1  # not one record for each
+
+
+def test_the_longest_names_are_shown_whole() -> None:
+    for name in ("a" * (LONGEST - 1), "\N{PERSONAL COMPUTER}" * (LONGEST // 4)):
+        ((_, reason, _),) = (seen := Seen()).see("users", Users({name: "x"}).roll)
+        assert reason == json.loads(line(seen.records[0]))["reason"] == f'"{name}"'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import os
 import resource
 import threading
@@ -15,7 +16,7 @@ import pytest
 from kipuka.observe.audit import file as audit_file
 from kipuka.observe.audit.chain import BEGINNING, read, seal
 from kipuka.observe.audit.file import AuditFile, AuditUnavailable
-from tests.unit.observe.audit.records import faults, record
+from tests.unit.observe.audit.records import chain, faults, record
 
 
 @pytest.fixture
@@ -168,6 +169,35 @@ def test_a_file_that_is_deleted_under_it(path: Path, audit: AuditFile, *, create
         path.touch()
     audit.append([record(3)])
     assert read(lines(path)[0]).seq == 3
+    assert audit.changes() == [f"{path} was deleted; its last record was 2"]
+
+
+@pytest.mark.parametrize("gone_on", [False, True])
+def test_a_file_that_is_packed_long_after_it_was_moved_away(path: Path, *, gone_on: bool) -> None:
+    busy, idle = AuditFile(path), AuditFile(path)
+    busy.append([record(1)])
+    idle.append([record(2)])
+    first, second = path.with_name("audit.json-1"), path.with_name("audit.json-2")
+    path.rename(first)
+    busy.append([record(3)])
+    path.rename(second)  # a week later, with delaycompress
+    before = lines(first)
+    path.with_name("audit.json-1.gz").write_bytes(gzip.compress(first.read_bytes()))
+    first.unlink()
+    if gone_on:
+        busy.append([record(4)])
+    idle.append([record(5)])
+    assert faults([*before, *lines(second, path)]) == []
+    assert busy.changes() == idle.changes() == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 2])
+def test_what_was_moved_away_does_not_hide_that_the_next_is_deleted(path: Path, audit: AuditFile, length: int) -> None:
+    audit.append([record(1), record(2)])
+    others = [f"{line}\n" for line in chain(2)]  # which ends with another record 2
+    path.with_name("audit.json-1").write_text("".join(others[:length]))
+    path.unlink()
+    audit.append([record(3)])
     assert audit.changes() == [f"{path} was deleted; its last record was 2"]
 
 
