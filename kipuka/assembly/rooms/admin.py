@@ -10,6 +10,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
+from kipuka.access.pattern import Pattern
 from kipuka.access.token_file import TokenFile
 from kipuka.assembly.audit import Reactor
 from kipuka.assembly.listener import crls
@@ -73,9 +74,11 @@ def gate(config: model.Config, reactor: Reactor, audit: Audit, tokens: TokenFile
             "label give such a subject away",
             ca=ca_id,
         )
+    patterns = config.admin.subjects
+    subjects = None if patterns is None else [Pattern(each, ()) for each in patterns]
     door = Door(
         tokens,
-        CertificateRule(anchors(config.admin), config.admin.subjects),
+        CertificateRule(anchors(config.admin), subjects),
         lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work),
         reactor,
     )
