@@ -147,8 +147,13 @@ class _Inspection:
         chain = own + (self._load(f"{where}.chain", material.certificates, ca.chain) if ca.chain else ())
         if not own:
             return
+        key = public_key(own[0])
+        if key is None:
+            text = f"the key of the certificate {name_of(own[0].subject)} is of a kind that kipuka does not know"
+            self.faults.append(Fault(f"{where}.cert", f"{text}; take a CA with an RSA, EC, Ed25519 or Ed448 key"))
+            return
         # One key has one book and one CRL, which has one issuer's name in it.
-        other, name = self._names.setdefault(public_key(own[0]) or b"", (where, own[0].subject))
+        other, name = self._names.setdefault(key, (where, own[0].subject))
         if name != own[0].subject:
             text = f"{name_of(own[0].subject)} has the key of {name_of(name)}, {other}; a key is one CA's"
             self.faults.append(Fault(f"{where}.cert", text))
