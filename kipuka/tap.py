@@ -41,7 +41,7 @@ def makeService(options: Options) -> IService:
     from kipuka.assembly import Reactor, assemble
 
     path = Path(cast("str", options["config"])).absolute()  # it is read again by a process that may be elsewhere
-    ask = _ask if sys.stdin.isatty() else None
+    ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
     try:
         daemon = assemble(load(path), cast("Reactor", reactor), os.environ, ask, datetime.now(UTC), partial(load, path))
     except ConfigFaults as faults:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from cryptography import x509
 from twisted.logger import Logger
 
 from kipuka.access import checks
@@ -14,6 +15,7 @@ from kipuka.access.users import UsersFileError
 from kipuka.assembly.audit import Reactor
 from kipuka.assembly.rolls import Roll
 from kipuka.config import material, model
+from kipuka.config.certificates import with_those_below
 from kipuka.enrollment.registration import Registration
 from kipuka.est import csrattrs
 from kipuka.est.keys import KeyType
@@ -69,8 +71,7 @@ def labels(config: model.Config, register: Register, users: PasswordFile | None)
 
 def _label(label: model.Label, config: model.Config, register: Register, users: PasswordFile | None) -> Label:
     linking = label.proof_of_possession == "required"
-    anchors = frozenset(each for path in label.trust_anchors for each in material.certificates(path))
-    policy = Policy(_ways(label.auth, users), tuple(_checks(label)), linking, anchors or None)
+    policy = Policy(_ways(label.auth, users), tuple(_checks(label)), linking, _anchors(label, config))
     registration = register(label.ca_id, label.name, label.dogtag_profile)
     attributes = csrattrs.encode(
         map(KeyType.parse, label.allowed_key_types),
@@ -78,6 +79,13 @@ def _label(label: model.Label, config: model.Config, register: Register, users: 
         extra=map(csrattrs.parse, label.csr_attributes),
     )
     return Label(label.name, policy, registration, label.line_wrap, attributes, config.est.csrattrs)
+
+
+def _anchors(label: model.Label, config: model.Config) -> frozenset[x509.Certificate] | None:
+    if label.trust_anchors is None:
+        return None
+    trusted = material.all_certificates(config.tls.client_auth.trust_anchors)
+    return with_those_below(material.all_certificates(label.trust_anchors), trusted)
 
 
 def _checks(label: model.Label) -> Iterator[checks.Check]:

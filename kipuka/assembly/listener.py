@@ -81,7 +81,7 @@ def server_material(tls: model.Tls, ask: Ask | None) -> ServerMaterial:
     :raises MaterialError: a file of it cannot be used.
     """
     clients = tls.client_auth
-    anchors = tuple(anchor for path in clients.trust_anchors for anchor in material.certificates(path))
+    anchors = material.all_certificates(clients.trust_anchors)
     names = {anchor.subject for anchor in anchors}
     return ServerMaterial(
         material.certificates(tls.cert),

@@ -17,7 +17,7 @@ from kipuka.assembly.foundation import Ask, Foundation
 from kipuka.assembly.generation import Generation, generation
 from kipuka.assembly.listener import Front
 from kipuka.config import model
-from kipuka.config.faults import ConfigFaults
+from kipuka.config.faults import ConfigFaults, Fault
 from kipuka.config.inspect import inspect
 from kipuka.config.material import MaterialError
 from kipuka.enrollment.desk import Desk
@@ -101,11 +101,17 @@ class Reload:
 
         :raises ConfigFaults: all that is wrong with it.
         """
-        config, left = without_restart(self.current.config, self._read())
-        faults = inspect(config, datetime.now(UTC), trial, ask=self._ask, environ=self._environ)
-        if faults:
+        wanted = self._read()
+        config, left = without_restart(self.current.config, wanted)
+        if faults := self._faults(config):
+            if left and not self._faults(wanted):  # nothing in the file is to be mended
+                text = "waits for a restart, and the rest of the file does not do without; restart kipuka instead"
+                faults = [Fault(setting, text) for setting in left]
             raise ConfigFaults(faults)
         return config, left
+
+    def _faults(self, config: model.Config) -> Sequence[Fault]:
+        return inspect(config, datetime.now(UTC), trial, ask=self._ask, environ=self._environ)
 
     def _applied(self, left: Sequence[str]) -> None:
         for setting in left:

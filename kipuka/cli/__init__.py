@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         A wrong command line exits with 2, as argparse does.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _replace_closed_streams()
     try:
         try:
             return _done(words)
@@ -43,6 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # nobody reads on, as with "| head"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or what is left would be tried again
         return 128 + signal.SIGPIPE
+
+
+def _replace_closed_streams() -> None:
+    """Where the caller has closed a stream (``>&-``) Python has None, and the next file opened would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 def _done(words: Sequence[str]) -> int:

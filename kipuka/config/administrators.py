@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from cryptography import x509
 
 from kipuka.config import material
-from kipuka.config.certificates import leads_to
-from kipuka.config.model import Admin, Ca, Config, DogtagCa, FileCa
+from kipuka.config.certificates import leads_to, with_those_below
+from kipuka.config.model import Ca, Config, DogtagCa, FileCa
+
+Read = Callable[[Iterable[Path]], Iterable[x509.Certificate]]
 
 
-def anchors(admin: Admin) -> tuple[x509.Certificate, ...]:
-    """The CAs whose certificates make administrators.
+def readable(paths: Iterable[Path]) -> Iterator[x509.Certificate]:
+    """Read certificates, and pass over files that cannot be read: that is a fault of its own."""
+    for path in paths:
+        with suppress(material.MaterialError):
+            yield from material.certificates(path)
 
-    :raises MaterialError: one cannot be read.
+
+def makers(config: Config, read: Read = material.all_certificates) -> frozenset[x509.Certificate]:
+    """The CAs whose certificates make administrators: those that are named, and CAs of devices that are below them.
+
+    :raises MaterialError: ``read`` does.
     """
-    return tuple(anchor for path in admin.trust_anchors for anchor in material.certificates(path))
+    return with_those_below(read(config.admin.trust_anchors), read(config.tls.client_auth.trust_anchors))
 
 
 def own_makers(config: Config) -> Iterator[str]:
     """Name the CAs of this configuration whose certificates, by what its files say, are those of administrators.
 
     What a Dogtag really issues with is not in a file: of one whose ``ca_cert`` does not show it the doctor tells.
-    Files that cannot be read are skipped; that is a fault of its own.
     """
-    above = tuple(_readable(config.admin.trust_anchors))
+    found = makers(config, readable)
     for ca in config.ca:
-        if leads_to(tuple(_readable(_files(ca))), above):
+        if leads_to(readable(_files(ca)), found):
             yield ca.id
 
 
@@ -41,9 +49,3 @@ def _files(ca: Ca) -> tuple[Path, ...]:
         case DogtagCa():
             return (ca.ca_cert,)
     return ()
-
-
-def _readable(paths: Iterable[Path]) -> Iterator[x509.Certificate]:
-    for path in paths:
-        with suppress(material.MaterialError):
-            yield from material.certificates(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import TypeVar
@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 _PURPOSES = {ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth", ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth"}
@@ -50,9 +51,30 @@ def check_chain(chain: Sequence[x509.Certificate], now: datetime, *, to_root: bo
         yield f"the chain does not reach a root: add the certificate of {name_of(last.issuer)}"
 
 
-def leads_to(path: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]) -> bool:
-    """Tell whether a way from a CA to its root leads through one of the anchors, or through one with the same key."""
-    return any(each == anchor or _issued_by(each, anchor) for each in path for anchor in anchors)
+def leads_to(path: Iterable[x509.Certificate], anchors: Collection[x509.Certificate]) -> bool:
+    """Tell whether a way from a CA to its root leads through one of the anchors, in whichever certificate of theirs."""
+    return any(_is_same_ca(each, anchor) or _issued_by(each, anchor) for each in path for anchor in anchors)
+
+
+def with_those_below(
+    anchors: Iterable[x509.Certificate], trusted: Iterable[x509.Certificate]
+) -> frozenset[x509.Certificate]:
+    """Add to some CAs all that are below them among those the handshake trusts.
+
+    The path that it finds ends at the first CA that it trusts, which may be below the one that was named.
+    """
+    found, others = frozenset(anchors), frozenset(trusted)
+    while below := {each for each in others - found if leads_to([each], found)}:
+        found |= below
+    return found
+
+
+def public_key(certificate: x509.Certificate) -> bytes | None:
+    """Return the SubjectPublicKeyInfo; None for a key that cryptography does not know."""
+    try:
+        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
 
 
 def check_key(certificate: x509.Certificate, key: CertificateIssuerPrivateKeyTypes) -> Iterator[str]:
@@ -154,14 +176,20 @@ def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
+def _is_same_ca(one: x509.Certificate, other: x509.Certificate) -> bool:
+    """Whether both are certificates of one name and key: another CA may have certified it too."""
+    if one == other:
+        return True
+    key = public_key(one) if one.subject == other.subject else None
+    return key is not None and key == public_key(other)
+
+
 def _signed(crl: x509.CertificateRevocationList, anchor: x509.Certificate) -> bool:
-    key = anchor.public_key()
-    if not isinstance(
-        key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
-    ):
-        return False
     try:
-        return crl.is_signature_valid(key)
+        key = anchor.public_key()
+        return isinstance(
+            key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+        ) and crl.is_signature_valid(key)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return False
 

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from kipuka.access.tokens import Tokens, TokensFileError
 from kipuka.access.users import Users, UsersFileError
 from kipuka.config import material
-from kipuka.config.administrators import own_makers
+from kipuka.config.administrators import own_makers, readable
 from kipuka.config.certificates import (
     check_ca,
     check_chain,
@@ -31,6 +30,7 @@ from kipuka.config.certificates import (
     check_validity,
     may_sign_crls,
     name_of,
+    public_key,
 )
 from kipuka.config.faults import Fault
 from kipuka.config.model import Config, DogtagCa, FileCa, TcpAddress
@@ -118,7 +118,7 @@ class _Inspection:
                 self._note("tls.client_auth.trust_anchors", check_validity(anchor, self.now))
         # On a port of their own administrators' certificates are checked by themselves, with the same list of CRLs.
         apart = () if config.admin_shares_port else config.admin.trust_anchors
-        self._crls(client_auth.crl, (anchors, list(self._anchors(apart))), set(_crl_issuers(config)))
+        self._crls(client_auth.crl, (anchors, list(readable(apart))), set(_crl_issuers(config)))
 
     def _crls(
         self, paths: Sequence[Path], listeners: Sequence[Sequence[x509.Certificate]], own: set[x509.Name]
@@ -147,8 +147,13 @@ class _Inspection:
         chain = own + (self._load(f"{where}.chain", material.certificates, ca.chain) if ca.chain else ())
         if not own:
             return
+        key = public_key(own[0])
+        if key is None:
+            text = f"the key of the certificate {name_of(own[0].subject)} is of a kind that kipuka does not know"
+            self.faults.append(Fault(f"{where}.cert", f"{text}; take a CA with an RSA, EC, Ed25519 or Ed448 key"))
+            return
         # One key has one book and one CRL, which has one issuer's name in it.
-        other, name = self._names.setdefault(_key_info(own[0]), (where, own[0].subject))
+        other, name = self._names.setdefault(key, (where, own[0].subject))
         if name != own[0].subject:
             text = f"{name_of(own[0].subject)} has the key of {name_of(name)}, {other}; a key is one CA's"
             self.faults.append(Fault(f"{where}.cert", text))
@@ -176,11 +181,10 @@ class _Inspection:
         self._lines("est.users", path, Users.parse)
 
     def labels(self, config: Config) -> None:
-        checked = config.tls.client_auth.mode != "none"
-        known = self._anchors(config.tls.client_auth.trust_anchors) if checked else ()
+        known = set(readable(config.tls.client_auth.trust_anchors))
         for position, label in enumerate(config.est.label):
             key = f"est.label[{position}].trust_anchors"
-            for path in label.trust_anchors:
+            for path in label.trust_anchors or ():
                 for anchor in self._load(key, material.certificates, path):
                     if anchor not in known:
                         text = f"{name_of(anchor.subject)} is not among tls.client_auth.trust_anchors; add it there"
@@ -190,13 +194,19 @@ class _Inspection:
         key = "admin.trust_anchors"
         if config.admin.tokens is not None:
             self._lines("admin.tokens", config.admin.tokens, Tokens.parse)
-        known = self._anchors(config.tls.client_auth.trust_anchors)
-        checked = config.tls.client_auth.mode != "none"
+        known = set(readable(config.tls.client_auth.trust_anchors))
+        asked = config.tls.client_auth.mode != "none"
+        if config.admin.trust_anchors and config.admin_shares_port and not asked:
+            text = (
+                'with tls.client_auth.mode = "none" the EST port asks nobody for a certificate; set another mode, or '
+                "give the admin API a port of its own (admin.listen)"
+            )
+            self.faults.append(Fault(key, text))
         for path in config.admin.trust_anchors:
             for anchor in self._load(key, material.certificates, path):
                 self._note(key, check_ca(anchor))
                 self._note(key, check_validity(anchor, self.now))
-                if config.admin_shares_port and not (checked and anchor in known):
+                if config.admin_shares_port and asked and anchor not in known:
                     text = (
                         f"{name_of(anchor.subject)} is not among tls.client_auth.trust_anchors, by which the EST port "
                         "checks client certificates; add it there, or give the admin API a port of its own "
@@ -211,14 +221,6 @@ class _Inspection:
                     "administrators in admin.subjects, or take a CA that issues to administrators only"
                 )
                 self.faults.append(Fault(key, text))
-
-    def _anchors(self, paths: Sequence[Path]) -> set[x509.Certificate]:
-        """Those that can be read; that others cannot is said elsewhere."""
-        found: set[x509.Certificate] = set()
-        for path in paths:
-            with suppress(material.MaterialError):
-                found.update(material.certificates(path))
-        return found
 
     def _lines(self, key: str, path: Path, parse: Callable[[str], object]) -> None:
         """Read a file of credentials, one a line."""
@@ -281,10 +283,6 @@ class _Inspection:
 
     def _note(self, key: str, texts: Iterable[str]) -> None:
         self.faults += [Fault(key, text) for text in texts]
-
-
-def _key_info(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _crl_issuers(config: Config) -> Iterator[x509.Name]:

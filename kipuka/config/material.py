@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,6 +63,14 @@ def certificates(path: Path) -> tuple[x509.Certificate, ...]:
         return tuple(x509.load_pem_x509_certificates(data))
     except ValueError:
         raise MaterialError(f"{path}: a certificate in it is damaged") from None
+
+
+def all_certificates(paths: Iterable[Path]) -> tuple[x509.Certificate, ...]:
+    """Read every certificate of several files.
+
+    :raises MaterialError: see :func:`certificates`.
+    """
+    return tuple(certificate for path in paths for certificate in certificates(path))
 
 
 def crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:

@@ -168,6 +168,12 @@ def _authentication(data: Table) -> Iterator[Fault]:
             yield Fault("tls.client_auth.crl", "CRLs have no effect without tls.client_auth.trust_anchors")
 
     for position, label in _tables(data, "est", "label"):
+        if label.get("trust_anchors") not in (None, []) and not takes_certificates:
+            text = (
+                "has no effect without client certificates: set tls.client_auth.trust_anchors (and a mode other than "
+                '"none"), or remove this key'
+            )
+            yield Fault(path_of(("est", "label", position, "trust_anchors")), text)
         ways = label.get("auth")
         wanted = (
             {part for way in ways if isinstance(way, str) for part in way.split("+")}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from OpenSSL import SSL, crypto
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
@@ -40,7 +41,7 @@ class ClientPolicy:
             raise ValueError("at least one trusted certificate is needed to check the CA's server")
         if bool(chain) != (key is not None):
             raise ValueError("a client certificate and its private key are only of use together")
-        if key is not None and key.public_key() != chain[0].public_key():
+        if key is not None and not _belongs(key, chain[0]):
             raise ValueError("the private key is not that of the client certificate")
         # One context for all connections, made before the first and never touched again (pyOpenSSL insists).
         self._context = client_context(trust_roots, chain, key)
@@ -89,6 +90,13 @@ class _Creator:
             verify_certificate_ip_address(certificate, self._hostname)
         else:
             verify_certificate_hostname(certificate, self._hostname)
+
+
+def _belongs(key: CertificateIssuerPrivateKeyTypes, certificate: x509.Certificate) -> bool:
+    try:
+        return bool(key.public_key() == certificate.public_key())
+    except (ValueError, UnsupportedAlgorithm):  # a kind of key that cryptography does not know
+        return False
 
 
 def _is_address(text: str) -> bool:

@@ -224,6 +224,14 @@ def root(
     return Issuer(builder.sign(key, _hash(key)), key)
 
 
+def with_unknown_key(certificate: x509.Certificate) -> x509.Certificate:
+    """Return the certificate with a curve that cryptography does not know in place of its P-256."""
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    known, unknown = (bytes.fromhex(oid) for oid in ("06082a8648ce3d030107", "06082a8648ce3d030001"))
+    assert der.count(known) == 1
+    return x509.load_der_x509_certificate(der.replace(known, unknown))
+
+
 def csr(
     key: PrivateKey,
     subject: x509.Name | str,

@@ -21,12 +21,15 @@ from kipuka.tap import Options, makeService
         (PermissionError(13, "Permission denied", "/secret"), "/secret: Permission denied"),
     ],
 )
+@pytest.mark.parametrize("closed", [False, True])
 def test_what_inspection_has_not_foreseen(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trouble: Exception, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trouble: Exception, said: str, closed: bool
 ) -> None:
     def fail(*_: object) -> None:
         raise trouble
 
+    if closed:
+        monkeypatch.setattr("sys.stdin", None)  # as after "<&-"
     monkeypatch.setattr("kipuka.tap.load", lambda _: None)
     monkeypatch.setattr(kipuka.assembly, "assemble", fail)
     options = Options()

@@ -10,13 +10,14 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
+from kipuka.access.pattern import Pattern
 from kipuka.access.token_file import TokenFile
 from kipuka.assembly.audit import Reactor
 from kipuka.assembly.listener import crls
 from kipuka.assembly.rolls import Roll
 from kipuka.config import model
-from kipuka.config.administrators import anchors, own_makers
-from kipuka.config.material import MaterialError
+from kipuka.config.administrators import makers, own_makers
+from kipuka.config.material import MaterialError, all_certificates
 from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.enrollment.ledger.records import Records
 from kipuka.errors import Kind, RequestError
@@ -73,9 +74,11 @@ def gate(config: model.Config, reactor: Reactor, audit: Audit, tokens: TokenFile
             "label give such a subject away",
             ca=ca_id,
         )
+    patterns = config.admin.subjects
+    subjects = None if patterns is None else [Pattern(each, ()) for each in patterns]
     door = Door(
         tokens,
-        CertificateRule(anchors(config.admin), config.admin.subjects),
+        CertificateRule(makers(config), subjects),
         lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work),
         reactor,
     )
@@ -104,7 +107,7 @@ def own_material(config: model.Config, est: ServerMaterial) -> ServerMaterial:
 
     :raises MaterialError: a file cannot be read.
     """
-    above = anchors(config.admin)
+    above = all_certificates(config.admin.trust_anchors)
     names = {anchor.subject for anchor in above}
     return replace(
         est,

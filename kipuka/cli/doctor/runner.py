@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThreadPool
 from kipuka.cli.doctor.checks import configuration, dogtag, names, profiles, store, tls
 from kipuka.cli.doctor.checks.dogtag import Certificates, Circumstances, Wanted
 from kipuka.cli.doctor.findings import Finding, Report, fault, ok, warning
+from kipuka.config.administrators import makers, readable
 from kipuka.config.certificates import name_of
 from kipuka.config.model import Config, DogtagCa, FileCa
 
@@ -42,8 +43,7 @@ async def examine(
     _tell(report, (each for ca in config.ca if isinstance(ca, FileCa) for each in _local(ca, now(), enroll=enroll)))
 
     anchors = [each for path in config.tls.client_auth.trust_anchors for each in tls.certificates(path)]
-    anybody = () if config.admin.subjects is not None else config.admin.trust_anchors
-    administrators = [each for path in anybody for each in tls.certificates(path)]
+    administrators = () if config.admin.subjects is not None else makers(config, readable)
     around = Circumstances(reactor, report, now, ask, anchors, enroll, administrators)
     chains: dict[str, Certificates] = {}
 

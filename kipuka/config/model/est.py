@@ -69,7 +69,7 @@ class Label(Section):
     san_pattern: NamePattern | None = None
     allowed_key_types: Annotated[tuple[Annotated[str, PlainValidator(_key_type)], ...], AsTuple, Distinct] = ()
     require_san: bool = False
-    trust_anchors: Annotated[tuple[FilePath, ...], OneOrMany, Distinct] = ()
+    trust_anchors: Annotated[tuple[FilePath, ...], OneOrMany, Field(min_length=1), Distinct] | None = None
     allow: Annotated[tuple[Annotated[str, PlainValidator(_allow)], ...], AsTuple, Field(min_length=1)] | None = None
     proof_of_possession: Literal["optional", "required"] = "optional"
     serverkeygen_encryption: Literal["any", "required"] = "any"

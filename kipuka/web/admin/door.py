@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from twisted.web.http import Request
 
 from kipuka.access.failures import Failures
 from kipuka.access.identity import Caller, subject_text
+from kipuka.access.pattern import Pattern
 from kipuka.access.tokens import Scope, Token
 from kipuka.errors import Kind, RequestError
 from kipuka.web.http import session
@@ -45,11 +45,11 @@ class CertificateRule:
     """Which client certificates are those of administrators.
 
     :param anchors: one of these CAs issued them, perhaps through others.
-    :param subjects: one of these regular expressions fits the whole subject as RFC 4514 text; None: any subject does.
+    :param subjects: one of these fits the subject as RFC 4514 text; None: any subject does.
     """
 
-    anchors: Sequence[x509.Certificate] = ()
-    subjects: Sequence[str] | None = None
+    anchors: Collection[x509.Certificate] = ()
+    subjects: Sequence[Pattern] | None = None
 
     def issuer_fits(self, chain: Sequence[x509.Certificate]) -> bool:
         """Whether one of the CAs issued it.
@@ -58,15 +58,16 @@ class CertificateRule:
         """
         return any(issuer in self.anchors for issuer in chain[1:])
 
-    def subject_fits(self, certificate: x509.Certificate) -> bool:
+    def subject_fits(self, certificate: x509.Certificate, caller: Caller) -> bool:
         """Whether it has one of the subjects.
 
+        :param caller: whose certificate it is.
         :raises RequestError: FORBIDDEN: it cannot be read.
         """
         if self.subjects is None:
             return True
         subject = subject_text(certificate)
-        return any(re.fullmatch(pattern, subject) for pattern in self.subjects)
+        return any(pattern.matches(subject, caller) for pattern in self.subjects)
 
 
 class TooManyFailuresError(RequestError):
@@ -140,9 +141,10 @@ class Door:
         chain = session.verified_chain(request)
         if not self._certificates.issuer_fits(chain):
             raise self._stranger()
-        if not self._certificates.subject_fits(chain[0]):
+        caller = Caller(chain[0], None, session.client_address(request))
+        if not self._certificates.subject_fits(chain[0], caller):
             raise self._stranger("the certificate is of a CA in admin.trust_anchors, its subject not in admin.subjects")
-        return Administrator(Caller(chain[0], None, session.client_address(request)).name, frozenset(Scope))
+        return Administrator(caller.name, frozenset(Scope))
 
     def _stranger(self, cause: str = "") -> RequestError:
         ways = [

@@ -129,6 +129,20 @@ def test_on_the_est_port_a_device_is_no_administrator(own: AdminSite, capsys: py
     check_log(daemon)
 
 
+def test_a_port_of_its_own_for_which_the_rest_of_the_file_cannot_wait(own: AdminSite) -> None:
+    both, admin = ["ca.pem", "admin-ca.pem"], {"trust_anchors": "admin-ca.pem"}
+    own.write(client_auth={"trust_anchors": both}, admin=admin)
+    with Daemon(own.config) as daemon:
+        own.write(client_auth={"trust_anchors": ["ca.pem"]}, admin=admin | {"listen": f"127.0.0.1:{own.admin_port}"})
+        daemon.reload(well=False)
+        assert "not used: admin.listen: waits for a restart" in daemon.log_text()
+        assert "is not among" not in daemon.log_text()  # that has been put right in the file
+        own.write(client_auth={"trust_anchors": ["ca.pem"]}, admin=admin)
+        daemon.reload(well=False)
+        assert "CN=Administrators is not among tls.client_auth.trust_anchors" in daemon.log_text()
+    check_log(daemon)
+
+
 def test_the_audit_can_be_read_page_by_page(own: AdminSite, capsys: pytest.CaptureFixture[str]) -> None:
     token = own.token(capsys, "read", "revoke")
     own.write(admin={"tokens": "tokens"})

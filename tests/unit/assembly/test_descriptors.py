@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from pathlib import Path
 
@@ -81,3 +82,15 @@ def test_a_sandbox_that_forbids_it() -> None:
 def test_there_is_always_room_for_somebody() -> None:
     assert Process(64, 64).connections(config(4096))[0] == 16
     assert Process(6, 6).connections(config(4096, own_port=True))[0] == 1
+
+
+def test_the_documented_line() -> None:
+    def line(*cas: dict[str, object]) -> str:
+        tables = {"tls": {"cert": "c", "key": "k"}, "est": {"users": "u"}, "ca": cas}
+        return Process(1024, 1024).connections(build(tables, Path("/etc/kipuka")))[1][0]
+
+    document = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
+    shown = line({"id": "local", "cert": "c", "key": "k"}).partition(". Raise")[0]
+    assert f"[kipuka#warn] {shown}. ..." in document
+    (room,) = re.findall("beside one Dogtag there is room for ([0-9]+)", document)
+    assert f"room for {room} connections" in line(AGENT | {"id": "dogtag"})

@@ -52,7 +52,16 @@ def test_tls_06_trust_anchors_of_a_label(tmp_path: Path) -> None:
     one, two = pki.root("CN=One"), pki.root("CN=Two")
     one.write(tmp_path, "one")
     two.write(tmp_path, "two")
-    found = built(MINIMAL + label('trust_anchors = ["one.pem", "two.pem"]') + label(name="b"), tmp_path)
-    assert found["lab"].policy.anchors == {one.certificate, two.certificate}
+    below = two.intermediate("CN=Below")
+    below.write(tmp_path, "below")
+    trusted = MINIMAL + '[tls.client_auth]\ntrust_anchors = ["below.pem", "one.pem", "two.pem"]\n'
+    lists = (
+        label('trust_anchors = ["one.pem", "below.pem"]'),
+        label(name="b"),
+        label('trust_anchors = "two.pem"', "c"),
+    )
+    found = built(trusted + "".join(lists), tmp_path)
+    assert found["c"].policy.anchors == {two.certificate, below.certificate}
+    assert found["lab"].policy.anchors == {one.certificate, below.certificate}
     assert found["b"].policy.anchors is None
     assert found[None].policy.anchors is None

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from kipuka import __version__, cli
+from tests.support import pki
 from tests.support.daemon import ROOT
+from tests.unit.config.texts import MINIMAL
 from tests.unit.observe.audit import records
 
 
@@ -74,6 +76,31 @@ def test_nobody_reads_the_output(tmp_path: Path, unbuffered: str) -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_the_caller_has_closed(tmp_path: Path, closed: str) -> None:
+    """What would be shown there is lost; the exit code is not."""
+    ca = pki.root()
+    ca.write(tmp_path, "ca")
+    ca.server().write(tmp_path, "tls")
+    (tmp_path / "users").touch()
+    (tmp_path / "good").write_text(MINIMAL.replace("/keys/tls.pem", "tls-key.pem"))
+    for name, code, out, err in (
+        ("good", 0, "good: good\n", ""),
+        ("none", 1, "", f"cannot read {tmp_path}/none: No such file or directory\n"),
+    ):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f'"{sys.executable}" -m kipuka check {name} {closed}'],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code
+        assert done.stdout == ("" if ">&-" in closed.split() else out)
+        assert done.stderr == ("" if "2>&-" in closed.split() else err)
 
 
 def test_checking_does_not_wait_for_twisted() -> None:

@@ -126,6 +126,3 @@ def test_trust_anchors_of_a_label_are_among_those_of_the_handshake(site: Site) -
     assert fault.startswith("est.label[0].trust_anchors: CN=Sub is not among tls.client_auth.trust_anchors")
     (fault,) = site.faults(CONFIG + label.format('"none.pem"'))
     assert fault.startswith("est.label[0].trust_anchors: cannot read ")
-    off = CONFIG.replace('crl = "crl.pem"', 'mode = "none"') + label.format('"ca.pem"')
-    (fault,) = site.faults(off)
-    assert fault.startswith("est.label[0].trust_anchors: CN=Root is not among")

@@ -40,6 +40,8 @@ def test_on_the_est_port_its_trust_anchors_must_be_clients_too(site: Site, admin
     assert site.faults(same) == [fault]
     with_ours = CONFIG + '[admin]\ntrust_anchors = "other.pem"\n'
     assert site.faults(with_ours) == []
+    (fault,) = site.faults(with_ours.replace('crl = "crl.pem"', 'mode = "none"'))
+    assert fault.startswith('admin.trust_anchors: with tls.client_auth.mode = "none" the EST port asks nobody')
 
 
 OWN = 'whoever enrolls with the CA "{}" would be an administrator; name the subjects of the administrators'
@@ -51,6 +53,8 @@ OWN = 'whoever enrolls with the CA "{}" would be an administrator; name the subj
         (lambda site: site.ca, ["local", "dogtag"]),  # the root of one, by its chain, and the other itself
         (lambda site: site.sub, ["local"]),
         (lambda site: pki.Issuer(pki.root("CN=Root", site.ca.key).certificate, site.ca.key), ["local", "dogtag"]),
+        (lambda site: pki.root("CN=Else").intermediate("CN=Root", site.ca.key), ["local", "dogtag"]),  # cross-certified
+        (lambda site: pki.root("CN=Else").intermediate("CN=Sub", site.sub.key), ["local"]),
         (lambda site: site.ca.intermediate("CN=For Administrators"), []),  # beside the CA of devices
         (lambda site: site.sub.intermediate("CN=For Administrators"), []),  # below it
     ],
@@ -67,6 +71,18 @@ def test_what_devices_get_must_not_make_administrators(
     for fault, ca_id in zip(found, makers, strict=True):
         assert fault.startswith(f"admin.trust_anchors: {OWN.format(ca_id)}")
     assert site.faults(text + "subjects = 'CN=[A-Z][a-z]+,OU=Operations'\n") == []
+
+
+def test_what_devices_get_may_make_administrators_by_a_certificate_of_the_handshake(site: Site) -> None:
+    """A CA of administrators is above that of devices by what it has given it, which kipuka finds in no CA's files."""
+    elsewhere = pki.root("CN=Elsewhere")
+    site.certificate("admin-ca.pem", elsewhere.certificate)
+    text = CONFIG.replace('crl = "crl.pem"', "") + '[admin]\ntrust_anchors = "admin-ca.pem"\n'
+    site.certificate("other.pem", elsewhere.certificate)
+    assert site.faults(text) == []
+    site.certificate("other.pem", elsewhere.certificate, elsewhere.intermediate("CN=Sub", site.sub.key).certificate)
+    (fault,) = site.faults(text)
+    assert fault.startswith(f"admin.trust_anchors: {OWN.format('local')}")
 
 
 def test_crls_of_administrators(site: Site, administrators: pki.Issuer) -> None:

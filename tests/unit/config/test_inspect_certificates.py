@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from kipuka.config import material
 from tests.support import pki
 from tests.unit.config.site import CONFIG, DAY, FUTURE, PAST, Site
 
@@ -19,6 +20,22 @@ def test_one_key_under_two_names(site: Site) -> None:
     site.certificate("again.pem", pki.root("CN=Other name", site.sub.key).certificate)
     (fault,) = site.faults(again)
     assert fault == "ca[2].cert: CN=Other name has the key of CN=Sub, ca[0]; a key is one CA's"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("sub", "ca[0].cert: the key of the certificate CN=Sub is of a kind that kipuka does not know; take a CA with"),
+        ("ca", "ca[0].chain: the chain breaks: CN=Sub was not issued by CN=Root"),
+        ("agent", "ca[1].agent_key: this is not the key of the certificate CN=agent"),
+        ("server", "tls.key: this is not the key of the certificate CN=localhost"),
+        ("other", "tls.client_auth.crl: the CRL of CN=Other does not carry that CA's signature"),
+    ],
+)
+def test_a_key_of_a_kind_that_nobody_knows(site: Site, name: str, text: str) -> None:
+    certificate, *above = material.certificates(site.file(f"{name}.pem"))
+    site.certificate(f"{name}.pem", pki.with_unknown_key(certificate), *above)
+    assert [fault for fault in site.faults() if fault.startswith(text)]
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,11 @@ def test_profile_only_where_there_are_profiles() -> None:
             TLS + CERTIFICATES + 'mode = "none"\n' + FILE_CA + USERS + label('auth = ["certificate"]'),
             "est.label[0].auth",
         ),
+        (MINIMAL + label('trust_anchors = "own.pem"'), "est.label[0].trust_anchors"),
+        (
+            MINIMAL + CERTIFICATES + 'mode = "none"\n' + label('trust_anchors = "clients.pem"'),
+            "est.label[0].trust_anchors",
+        ),
     ],
 )
 def test_ways_to_authenticate_that_nobody_could_use(text: str, path: str) -> None:
@@ -166,11 +171,16 @@ def test_label_values() -> None:
         line_wrap = 64
         trust_anchors = "own.pem"
     """
-    (found,) = parse(MINIMAL + label(lines), HERE).est.label
+    (found,) = parse(MINIMAL + CERTIFICATES + label(lines), HERE).est.label
     assert found.allowed_key_types == ("ec-p256", "rsa")
     assert found.allow == ("user:*", "certificate:CN=?*,O=x")
     assert found.line_wrap == 64
     assert found.trust_anchors == (HERE / "own.pem",)
+
+
+def test_a_label_whose_trust_anchors_are_none_is_not_open_to_all() -> None:
+    (fault,) = faults(MINIMAL + CERTIFICATES + label("trust_anchors = []"))
+    assert fault == "est.label[0].trust_anchors: at least one entry is needed"
 
 
 def test_paths_name_the_operations_that_dogtag_has() -> None:

@@ -113,6 +113,18 @@ def test_only_some_subjects_of_the_administrators_ca(world: World) -> None:
         assert (event, "not in admin.subjects" in str(facts["cause"])) == ("admin refusal", True)
 
 
+def test_a_subject_of_more_than_1024_characters_is_none_of_theirs(world: World) -> None:
+    with office(world, subjects=["(OU=a+,?)+"]) as admin:  # would take for ever over a name made for the purpose
+
+        def asked(subject: str) -> Answer:
+            own = admin.administrators.client(subject)
+            return admin.client(own.certificate, admin.administrators.certificate).get("/admin/ca")
+
+        longest = ",".join(["OU=a"] * 205)
+        assert (len(longest), asked(longest).status) == (1024, 200)
+        error(asked(f"{longest}a"), 401, "unauthenticated")
+
+
 def test_a_token_that_is_shown_decides_whatever_the_certificate(admin: Office) -> None:
     own = admin.administrators.client("CN=Ada")
     client = admin.client(own.certificate, admin.administrators.certificate)

@@ -14,6 +14,7 @@ from cryptography import x509
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from kipuka.access.failures import Failures
+from kipuka.access.pattern import Pattern
 from kipuka.access.token_file import TokenFile
 from kipuka.access.tokens import Scope, Token, hash_token, new_token, with_token
 from kipuka.authority.interface import Pending
@@ -164,9 +165,10 @@ def office(world: World, *, complete: bool = True, subjects: Sequence[str] | Non
         def unexpected(warning: str) -> None:
             raise AssertionError(warning)
 
+        patterns = None if subjects is None else [Pattern(each, ()) for each in subjects]
         door = Door(
             TokenFile(path, unexpected),
-            CertificateRule([administrators.certificate], subjects),
+            CertificateRule([administrators.certificate], patterns),
             maybeDeferred,
             world.clock,
             Failures(allowed=ALLOWED),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -60,7 +60,7 @@ class Circumstances:
     ask: Callable[[str], str] | None
     anchors: Sequence[x509.Certificate] = ()
     enroll: bool = False
-    administrators: Sequence[x509.Certificate] = ()
+    administrators: Collection[x509.Certificate] = ()
 
 
 async def examine(ca: DogtagCa, wanted: Sequence[Wanted], around: Circumstances) -> Certificates:

@@ -65,6 +65,8 @@ class PolicyTests(TestCase):
 
     def test_a_key_of_another_certificate_is_refused(self) -> None:
         self.assertRaises(ValueError, ClientPolicy, [ROOT.certificate], AGENT.chain, pki.ec_key())
+        odd = pki.with_unknown_key(AGENT.certificate)
+        self.assertRaises(ValueError, ClientPolicy, [ROOT.certificate], [odd], AGENT.key)
 
     def test_certificate_and_key_come_together(self) -> None:
         self.assertRaises(ValueError, ClientPolicy, [ROOT.certificate], AGENT.chain)
