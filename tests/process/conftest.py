@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from tests.process.sites import Site
 from tests.support.daemon import Daemon
 
 TROUBLE = ("Traceback", "Unhandled", "RuntimeWarning", "ResourceWarning")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell ignores Ctrl-C in what it runs in the background, and all that is started by it would.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def check_log(daemon: Daemon) -> None:

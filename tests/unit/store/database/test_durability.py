@@ -30,13 +30,13 @@ for number in range(1_000_000):
 def test_kill_9_while_writing(place: Place, written: int) -> None:
     """What was confirmed to the process before it was killed is there, and the database goes on."""
     writer = process(WRITER, place.url)
-    try:
-        assert writer.stdout is not None
-        confirmed = [int(writer.stdout.readline()) for _ in range(written)]
-    finally:
-        writer.kill()
-        rest, _ = writer.communicate()
-    confirmed += [int(line) for line in rest.split("\n")[:-1]]
+    with writer:
+        try:
+            assert writer.stdout is not None
+            confirmed = [int(writer.stdout.readline()) for _ in range(written)]
+        finally:
+            writer.kill()
+        confirmed += [int(line) for line in writer.stdout if line.endswith("\n")]
     store = place.open()
     for number in confirmed:
         row = store.get(number)
