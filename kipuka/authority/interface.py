@@ -8,7 +8,7 @@ lost".
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Protocol, runtime_checkable
@@ -92,14 +92,23 @@ class InProgress:
     """The CA has written the request down and has come to no result.
 
     It is being worked on, or the CA died over it: then it stays so for ever, and only time tells the two apart.
+
+    :param longest_list: as for :class:`Absent`.
     """
 
     request_id: str
+    longest_list: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
 class Absent:
-    """The CA has nothing of the request now; :meth:`FindsRequests.find` says what that proves."""
+    """The CA has nothing of the request now; :meth:`FindsRequests.find` says what that proves.
+
+    :param longest_list: how long the longest of the lists was that it was looked for in: of that length the caller may
+        know that lists are cut there.
+    """
+
+    longest_list: int = field(default=0, compare=False)
 
 
 Progress = Pending | Issued | Refused | Undecided

@@ -73,7 +73,7 @@ class Shift:
         if other is not None:
             await _all([other.stop()])
         if ca_id in self.pollers and not self._is_over:
-            self.pollers[ca_id].start()
+            self.pollers[ca_id].start(other)
 
 
 class Desk:

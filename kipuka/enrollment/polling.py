@@ -56,13 +56,13 @@ class Poller:
         self._clock = clock
         self._interval = interval
         self._jitter = jitter
-        self._reconciliation = Reconciliation(authority, ledger, timedelta(seconds=settle), timedelta(seconds=interval))
+        self.reconciliation = Reconciliation(authority, ledger, timedelta(seconds=settle), timedelta(seconds=interval))
         self._slots = DeferredSemaphore(PARALLEL)
         self._last_asked = 0
         self._answers = False
         """Whether the CA gave its list in the last round."""
         self._failed_rounds = self._failed_look_ups = 0
-        self._running = False
+        self._running = self._is_over = False
         self._next: IDelayedCall | None = None
         self._round: Deferred[None] | None = None
         self._look_ups: Deferred[None] | None = None
@@ -81,14 +81,20 @@ class Poller:
     def _lease_seconds(self) -> float:
         return max(_SHORTEST_LEASE, self._interval * _LEASE_ROUNDS)
 
-    def start(self) -> None:
-        """Begin with a round at once: there may be rows from before a restart."""
+    def start(self, after: Poller | None = None) -> None:
+        """Begin with a round at once: there may be rows from before a restart.
+
+        :param after: who polled this CA before, in this process.
+        """
+        if after is not None:
+            self.reconciliation.inherit(after.reconciliation)
         self._running = True
         self._begin()
 
     async def stop(self) -> None:
-        """End after the round and the look-ups in hand and let another process take over at once."""
-        self._running = False
+        """End after the requests that are being asked after and let another process take over at once."""
+        self._running, self._is_over = False, True
+        self.reconciliation.stop()
         if self._next is not None and self._next.active():
             self._next.cancel()
         if self._round is not None:
@@ -171,7 +177,7 @@ class Poller:
             except AuthorityError as error:
                 trouble = error
         else:
-            self._reconciliation.lists_are_short = False  # there is no witness left
+            self.reconciliation.without_witness()
         self._answers = bool(pending) and trouble is None
         if self._answers or not unknown:
             self._failed_look_ups = 0
@@ -187,7 +193,7 @@ class Poller:
         """Look lost requests up, once; nothing that happens here ends the polling."""
         failed = True
         try:
-            await self._under_lease(self._reconciliation.round(rows, known))
+            await self._under_lease(self.reconciliation.round(rows, known))
             failed = False
         except (AuthorityError, StoreUnavailable) as trouble:
             log = _log.warn if self._answers else _log.info
@@ -225,8 +231,11 @@ class Poller:
             if isinstance(result, Failure):
                 result.raiseException()
             lacking += isinstance(result, Pending)
-        self._reconciliation.lists_are_short = answer.complete and lacking > 0
-        if self._reconciliation.lists_are_short:
+        if not answer.complete:
+            self.reconciliation.without_witness()
+            return
+        self.reconciliation.judge(len(answer.ids), lacking=lacking > 0)
+        if lacking:
             _log.warn(
                 "CA {ca}: its list of pending requests lacks {lacking} that are pending by its own word. Lost requests "
                 "that are not found stay unknown until it is whole: raise the limits of the CA's directory (for "
@@ -240,7 +249,7 @@ class Poller:
 
     async def _progress(self, row: Enrollment) -> Progress | None:
         """Ask how a request stands, and write its end down; None when nobody could say."""
-        if not isinstance(self._authority, TracksRequests):
+        if self._is_over or not isinstance(self._authority, TracksRequests):
             return None
         try:
             progress = await self._authority.progress(row.request_id or "")

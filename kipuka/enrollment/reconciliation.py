@@ -64,13 +64,37 @@ class Reconciliation:
         self._instances = authority.instances if isinstance(authority, HasClones) else frozenset({authority.id})
         self._ledger = ledger
         self._settle = settle
-        self.lists_are_short = False
-        """Whether the CA's lists are known to lack requests, as the poller says: what is in none is not absent then."""
+        self._lists_are_short = False
+        """Whether the CA's lists lack requests now: what is in none is not absent then."""
+        self._cut: int | None = None
+        """How long a list was that lacked some. One as long may be cut at that length again, when nothing tells."""
+        self._is_over = False
         self._stumbled: set[int] = set()
-        self._unfinished: set[int] = set()
-        """Rows of which the CA had a request in progress at the last look."""
         self._taking_over = DeferredLock()
         self._counted = max(settle / 2, 2 * interval)  # at most, between two look-ups
+
+    def inherit(self, other: Reconciliation) -> None:
+        """Take over what another has learnt of this CA's lists."""
+        self._cut = other._cut
+
+    def judge(self, length: int, *, lacking: bool) -> None:
+        """Take note of a list of the CA's pending requests.
+
+        :param lacking: whether it lacks some that are pending by the CA's own word.
+        """
+        self._lists_are_short = lacking
+        if lacking:
+            self._cut = length or None  # nothing is cut at 0
+        elif self._cut is not None and length > self._cut:
+            self._cut = None
+
+    def without_witness(self) -> None:
+        """Take note that there is no pending request by which a list could be judged."""
+        self._lists_are_short = False
+
+    def stop(self) -> None:
+        """Begin no more look-ups."""
+        self._is_over = True
 
     async def round(self, rows: list[Enrollment], known: frozenset[str]) -> None:
         """Look each row up once, a few at a time. One that cannot be looked up does not keep the others from it.
@@ -81,7 +105,6 @@ class Reconciliation:
         """
         if not isinstance(self._authority, FindsRequests):
             return
-        self._unfinished &= {row.id for row in rows}
         known |= await self._taken(rows)
         tour = _Tour(sorted(rows, key=lambda row: row.id in self._stumbled))  # what ended the last round comes last
         parts = [Deferred.fromCoroutine(self._walk(self._authority, tour, known)) for _ in range(PARALLEL)]
@@ -89,6 +112,14 @@ class Reconciliation:
             if isinstance(result, Failure):
                 result.raiseException()
         self._stumbled = tour.stumbled if tour.over else set()
+        if tour.doubted and not self._lists_are_short:  # which is told already
+            _log.warn(
+                "CA {ca}: {doubted} lost requests are not found, and stay unknown: its lists are as long as one that "
+                "was cut short, at {cut}. Raise the limits of the CA's directory, see docs/troubleshooting.md",
+                ca=self._authority.id,
+                doubted=tour.doubted,
+                cut=self._cut,
+            )
         if tour.over is not None:
             raise tour.over
 
@@ -100,8 +131,10 @@ class Reconciliation:
     async def _walk(self, authority: FindsRequests, tour: _Tour, known: frozenset[str]) -> None:
         """Look up row after row, beside others who do, while the CA is there."""
         for row in tour.rows:
+            if self._is_over:
+                return
             try:
-                await self._look_up(authority, row, known)
+                tour.doubted += await self._look_up(authority, row, known)
             except AuthorityError as trouble:
                 await self._count_not(row, all_of_it=trouble.kind not in _NOTHING_LEARNT)
                 _log.info("enrollment {id} cannot be looked up: {trouble}", id=row.id, trouble=str(trouble))
@@ -111,11 +144,12 @@ class Reconciliation:
             if tour.over is not None:
                 return
 
-    async def _look_up(self, authority: FindsRequests, row: Enrollment, known: frozenset[str]) -> None:
+    async def _look_up(self, authority: FindsRequests, row: Enrollment, known: frozenset[str]) -> bool:
+        """Look one row up; True when what was found is not believed."""
         ledger, wanted = self._ledger, row.application
         others = await self._others(row)
         if others is None:
-            return
+            return False
         begun = ledger.now()
         since = _since(row)
         found = await authority.find(wanted.public_key, wanted.subject, since, known | _numbers(others))
@@ -129,10 +163,15 @@ class Reconciliation:
                 await self._take_over(found.request_id, Event.DEFERRED, row, request_id=found.request_id, reason=None)
             case Refused():
                 await ledger.happen(Event.REFUSED, row, **refused(found))
-            case Absent() | InProgress() if self.lists_are_short:
+            case Absent() | InProgress() if self._may_be_short(found.longest_list):
                 await self._count_not(row, all_of_it=False)
+                return True
             case Absent() | InProgress():
                 await self._absent(row, begun, found)
+        return False
+
+    def _may_be_short(self, longest_list: int) -> bool:
+        return self._lists_are_short or (self._cut is not None and longest_list >= self._cut)
 
     async def _others(self, row: Enrollment) -> list[Enrollment] | None:
         """The other rows of this row's key.
@@ -176,21 +215,21 @@ class Reconciliation:
     async def _absent(self, row: Enrollment, begun: datetime, found: Absent | InProgress) -> None:
         """Note that a look-up, begun at this time, found no result; believe it if that has been so for long enough.
 
-        A request that was in progress and now is not has gone on, or was overlooked: that starts the time anew.
+        A request that was in progress and now is not has gone on, or was overlooked: that starts the time anew. Its
+        number stays with the row, for the next process, and for the operator.
         """
-        unfinished, was_unfinished = isinstance(found, InProgress), row.id in self._unfinished
-        (self._unfinished.add if unfinished else self._unfinished.discard)(row.id)
-        if row.absent_since is None or (was_unfinished and not unfinished):
-            await self._ledger.annotate(row, absent_since=self._ledger.now())
+        request_id = found.request_id if isinstance(found, InProgress) else None
+        if row.absent_since is None or (row.request_id is not None and request_id is None):
+            await self._ledger.annotate(row, absent_since=self._ledger.now(), request_id=request_id)
             return
-        settle = self._settle * (STUCK if unfinished else 1)
+        settle = self._settle * (1 if request_id is None else STUCK)
         unseen = begun - row.updated - self._counted
         since = row.absent_since + max(unseen, timedelta(0))
         if begun - since >= settle and begun - (row.submitted or row.created) >= settle:
             _log.info("enrollment {id}: the CA does not have it, it may be submitted again", id=row.id)
-            await self._ledger.happen(Event.ABSENT, row, absent_since=None)
+            await self._ledger.happen(Event.ABSENT, row, absent_since=None, request_id=None)
         else:
-            await self._ledger.annotate(row, absent_since=since)
+            await self._ledger.annotate(row, absent_since=since, request_id=request_id)
 
     async def _count_not(self, row: Enrollment, *, all_of_it: bool) -> None:
         """Note that a look-up said nothing: what went before it, or the time since the last one, proves nothing."""
@@ -205,8 +244,9 @@ def _since(row: Enrollment) -> datetime:
 
 
 def _numbers(rows: Sequence[Enrollment]) -> frozenset[str]:
-    """The numbers of their requests and certificates."""
-    return frozenset(number for each in rows for number in (each.request_id, each.serial) if number is not None)
+    """The numbers of their requests and certificates. What was in progress may be any lost row's of the key."""
+    requests = (each.request_id for each in rows if each.state is not State.UNKNOWN)
+    return frozenset(filter(None, (*requests, *(each.serial for each in rows))))
 
 
 class _Tour:
@@ -214,12 +254,14 @@ class _Tour:
 
     :param over: the trouble that ended it.
     :param stumbled: the rows for which the CA was away.
+    :param doubted: how many were not found, which is not believed.
     """
 
     def __init__(self, rows: Sequence[Enrollment]) -> None:
         self.rows = iter(rows)
         self.over: AuthorityError | None = None
         self.stumbled: set[int] = set()
+        self.doubted = 0
         self._enough = min(2, len(rows))
         self._away = 0
 

@@ -91,9 +91,9 @@ class Lookup:
             return Issued(certificate)
         if doubt and not isinstance(request, Pending | Refused):
             raise outcome.error(Kind.BUSY, f"{doubt}: {_RAISE_LIMITS}")
-        if request is None and (requests.exceeded or certificates.exceeded):
+        if isinstance(request, Absent) and (requests.exceeded or certificates.exceeded):
             raise outcome.error(Kind.BUSY, f"more than {READ_AT_ONCE} requests or certificates to compare")
-        return request or Absent()
+        return request
 
     async def _certificate(
         self, serials: tuple[int, ...], public_key: str, known: frozenset[str], budget: Budget

@@ -13,7 +13,7 @@ from kipuka.authority.dogtag.reading import Budget, each, remember
 from kipuka.authority.dogtag.rest import outcome
 from kipuka.authority.dogtag.rest.paths import Operation
 from kipuka.authority.dogtag.tracking import LIST_SECONDS, Call, list_limit, refusal
-from kipuka.authority.interface import InProgress, Pending, Refused
+from kipuka.authority.interface import Absent, InProgress, Pending, Refused
 
 Standing = Pending | Refused | InProgress
 
@@ -45,11 +45,13 @@ class _Sweep:
     :param began: the clock's time before the first of them.
     :param states: each request and the last list it was in, the newest number first.
     :param doubt: why a request that is in none of them may be open all the same; empty when nothing says so.
+    :param longest: the length of the longest of them.
     """
 
     began: float
     states: dict[int, str]
     doubt: str
+    longest: int
 
 
 class OpenRequests:
@@ -69,7 +71,7 @@ class OpenRequests:
     def __init__(self, call: Call, clock: IReactorTime) -> None:
         self._call = call
         self._clock = clock
-        self._sweep = _Sweep(float("-inf"), {}, "")
+        self._sweep = _Sweep(float("-inf"), {}, "", 0)
         self.sweeps = 0
         """How many were made so far."""
         self._keys: dict[int, str | None] = {}
@@ -81,7 +83,7 @@ class OpenRequests:
         # One look-up after the other, so that what one has read, those beside it need not read.
         self._reading = DeferredLock()
 
-    async def of_key(self, public_key: str, known: frozenset[str], budget: Budget) -> tuple[Standing | None, str]:
+    async def of_key(self, public_key: str, known: frozenset[str], budget: Budget) -> tuple[Standing | Absent, str]:
         """Look for a request with the key. No list it is looked for in was begun over two seconds before this call.
 
         :param known: numbers of requests that are not meant.
@@ -105,21 +107,24 @@ class OpenRequests:
         for number, state in states.items():
             if self._keys.get(number) == public_key:
                 review = reviews.get(number)  # None when an earlier look-up has read it
-                found.append(_standing(str(number), *((review.status, review.notes) if review else (state, ""))))
+                status, notes = (review.status, review.notes) if review else (state, "")
+                found.append(_standing(str(number), status, notes, sweep.longest))
         outweighing = (one for kind in (Pending, Refused, InProgress) for one in found if isinstance(one, kind))
-        return next(outweighing, None), sweep.doubt
+        return next(outweighing, Absent(sweep.longest)), sweep.doubt
 
     async def _swept(self, known: frozenset[str]) -> _Sweep:
         began = self._clock.seconds()
         states: dict[int, str] = {}
         doubts = []
+        longest = 0
         for state in _STATES:
             numbers, doubt = await self._listed(state, len(known) + _FOREIGN)
             states |= dict.fromkeys(numbers, state)
+            longest = max(longest, len(numbers))
             doubts.append(doubt)
         doubts.append(await self._lacking(states, known))
         newest_first = {number: states[number] for number in sorted(states, reverse=True)}
-        return _Sweep(began, newest_first, next(filter(None, doubts), ""))
+        return _Sweep(began, newest_first, next(filter(None, doubts), ""), longest)
 
     async def _listed(self, state: str, maximum: int) -> tuple[tuple[int, ...], str]:
         """List the requests in a state, and say why there may be more."""
@@ -190,8 +195,8 @@ class OpenRequests:
         return wire.review(answer)
 
 
-def _standing(number: str, status: str, notes: str) -> Standing:
+def _standing(number: str, status: str, notes: str, longest: int) -> Standing:
     if status in ("rejected", "canceled"):
         return refusal(status, notes)
     # One that was completed a moment ago has a certificate, which is about to be found.
-    return InProgress(number) if status in ("begin", "complete") else Pending(number)
+    return InProgress(number, longest) if status in ("begin", "complete") else Pending(number)

@@ -29,7 +29,7 @@ class Loop:
         self._said = said
         self._ends = ends or succeed(None)
 
-    def start(self) -> None:
+    def start(self, after: object = None) -> None:
         self._said.append(f"{self.name} starts")
 
     async def stop(self) -> None:

@@ -5,20 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from kipuka.authority.interface import Absent, InProgress, Outcome, Pending, Refused
-from kipuka.enrollment.ledger.states import Event
-from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.reconciliation import PARALLEL
-from kipuka.enrollment.registration import Registration, Times
 from kipuka.errors import Kind
 from kipuka.store.rows import State
 from tests.support import pki
-from tests.support.dogtag.standin import StandIn
-from tests.unit.enrollment.office import BOB, Node, csr
-from tests.unit.enrollment.test_polling import INTERVAL, SETTLE, TrackedCase
-from tests.unit.enrollment.test_registration import Case, trouble
+from tests.unit.enrollment.office import ALICE, BOB, csr
+from tests.unit.enrollment.test_polling import INTERVAL, TrackedCase
+from tests.unit.enrollment.test_registration import trouble
 
 
 class LostCase(TrackedCase):
@@ -105,6 +100,32 @@ class Reconciling(LostCase):
         assert self.node.states() == [State.UNKNOWN]
         self.clock.advance(INTERVAL)
         assert self.node.states() == [State.RECEIVED]
+
+    def test_so_it_does_when_another_process_saw_it_in_progress(self) -> None:
+        self.lost()
+        self.tracked.found = InProgress("9")
+        poller = self.poller()
+        poller.start()
+        self.clock.pump([INTERVAL] * 9)
+        self.successResultOf(Deferred.fromCoroutine(poller.stop()))
+        assert self.node.rows()[0].request_id == "9"
+        self.tracked.found = Absent()
+        self.poller().start()
+        self.clock.pump([INTERVAL] * 5)
+        assert self.node.states() == [State.UNKNOWN]
+        self.clock.advance(INTERVAL)
+        assert [(row.state, row.request_id) for row in self.node.rows()] == [(State.RECEIVED, None)]
+
+    def test_what_is_in_progress_may_be_any_lost_row_s_of_the_key(self) -> None:
+        request = csr()
+        for caller in (ALICE, BOB):
+            self.tracked.script = [trouble(Kind.NO_ANSWER)]
+            self.node.ask(request, caller).addErrback(lambda _: None)
+        self.tracked.found = InProgress("9")
+        self.poller().start()
+        self.clock.pump([INTERVAL] * 2)
+        assert {row.request_id for row in self.node.rows()} == {"9"}
+        assert "9" not in self.tracked.known
 
     def test_the_time_goes_on_when_the_ca_begins_what_it_did_not_have(self) -> None:
         self.lost()
@@ -236,90 +257,3 @@ class Reconciling(LostCase):
         self.tracked.found = self.tracked.issue(csr(pki.ec_key()))
         self.poller().start()
         assert self.node.states() == [State.UNKNOWN]
-
-
-class ShortLists(LostCase):
-    """Dogtag's lists are cut without a word: one that lacks a request that is pending proves nothing."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        answer, _ = self.pending("7")
-        answer.addErrback(lambda _: None)
-        self.tracked.pending.clear()
-        self.tracked.results["7"] = Pending("7")
-        self.lost()
-
-    def warnings(self, rounds: int) -> list[str]:
-        with capturedLogs() as events:
-            self.clock.pump([INTERVAL] * rounds)
-        return [formatEvent(each) for each in events if each["log_level"] is LogLevel.warn]
-
-    def test_what_is_not_found_is_not_absent(self) -> None:
-        for found in (Absent(), InProgress("9")):
-            self.tracked.found = found
-            self.poller().start()
-            self.clock.pump([INTERVAL] * 20)
-            assert self.node.states() == [State.PENDING, State.UNKNOWN]
-
-    def test_it_is_said_once_a_round_and_what_to_do(self) -> None:
-        self.poller().start()
-        said = self.warnings(3)
-        assert len(said) == 3
-        assert "lacks 1 that are pending by its own word" in said[0]
-        assert "raise the limits" in said[0]
-
-    def test_what_is_found_is_taken_over(self) -> None:
-        self.tracked.found = Pending("9")
-        self.poller().start()
-        assert self.node.states() == [State.PENDING, State.PENDING]
-
-    def test_time_with_short_lists_does_not_count_and_ends_nothing(self) -> None:
-        self.tracked.pending.add("7")
-        self.poller().start()
-        self.clock.pump([INTERVAL] * 4)  # 20 of 30 seconds
-        self.tracked.pending.clear()
-        self.clock.pump([INTERVAL] * 10)
-        assert self.node.states() == [State.PENDING, State.UNKNOWN]
-        self.tracked.pending.add("7")
-        assert self.warnings(1) == []
-        assert self.node.states() == [State.PENDING, State.UNKNOWN]
-        self.clock.pump([INTERVAL] * 2)
-        assert self.node.states() == [State.PENDING, State.RECEIVED]
-
-    def test_a_list_that_says_itself_that_it_was_cut_says_nothing_of_others(self) -> None:
-        self.tracked.complete = False
-        self.poller().start()
-        assert self.warnings(7) == []
-        assert self.node.states() == [State.PENDING, State.RECEIVED]
-
-    def test_without_a_witness_there_is_no_doubt(self) -> None:
-        self.poller().start()
-        witness = self.node.rows()[-1]
-        self.successResultOf(Deferred.fromCoroutine(self.node.ledger.happen(Event.ABANDONED, witness)))
-        self.clock.pump([INTERVAL] * 9)
-        assert self.node.states() == [State.CLOSED, State.RECEIVED]
-
-
-class AtADogtag(Case):
-    def test_a_request_that_a_limit_keeps_from_the_lists_is_not_submitted_again(self) -> None:
-        dogtag = StandIn(clock=self.clock)
-        node = Node(self.folder, dogtag.authority(), self.clock, "dogtag")
-        self.addCleanup(node.close)
-        times = Times(approval=0, answer=0, replay=600)
-        node.registration = Registration(node.submitter, node.ledger, times, label="lab", profile="kipukaServerManual")
-        for number in range(5):
-            node.ask(csr(subject=f"CN={number}")).addErrback(lambda _: None)
-        dogtag.size_limit = 3
-        key = pki.ec_key()
-        dogtag.lose_next()
-        node.ask(csr(key)).addErrback(lambda _: None)
-        assert node.states()[-1] is State.UNKNOWN
-        poller = Poller(node.submitter.authority, node.ledger, self.clock, INTERVAL, SETTLE, lambda: 1.0)
-        self.addCleanup(lambda: self.successResultOf(Deferred.fromCoroutine(poller.stop())))
-        poller.start()
-        self.clock.pump([INTERVAL] * 20)
-        node.ask(csr(key)).addErrback(lambda _: None)
-        assert len([each for each in dogtag.csrs.values() if each.public_key() == key.public_key()]) == 1
-        dogtag.size_limit = 100
-        self.clock.advance(INTERVAL)
-        assert node.states() == [State.PENDING] * 6
