@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from twisted.internet.task import Clock
@@ -13,15 +14,15 @@ from tests.unit.enrollment.office import FakeAuthority, Node
 def test_a_store_that_takes_no_signs_of_life_is_noticed_and_so_is_its_return(tmp_path: Path) -> None:
     clock = Clock()
     clock.advance(1_000_000)
-    node = Node(tmp_path, FakeAuthority(), clock)
-    assert node.ledger.is_written
-    node.broken = True
-    passed = 0.0
-    while node.ledger.is_written:
+    with closing(Node(tmp_path, FakeAuthority(), clock)) as node:
+        assert node.ledger.is_written
+        node.broken = True
+        passed = 0.0
+        while node.ledger.is_written:
+            clock.advance(BEAT)
+            passed += BEAT
+            assert passed <= STALE + BEAT
+        assert passed > STALE - BEAT
+        node.broken = False
         clock.advance(BEAT)
-        passed += BEAT
-        assert passed <= STALE + BEAT
-    assert passed > STALE - BEAT
-    node.broken = False
-    clock.advance(BEAT)
-    assert node.ledger.is_written
+        assert node.ledger.is_written
