@@ -66,6 +66,7 @@ class Changes(TypedDict, total=False):
     reason: str | None
     not_after: datetime | None
     delivered: datetime | None
+    renews: str | None
 
 
 _CHANGES = frozenset(Changes.__annotations__)
@@ -200,10 +201,14 @@ class Store:
         return self._rows(select(enrollments).where(_ROW.serial == f"0x{serial:x}").order_by(_ROW.id))
 
     def serials(self, ca_ids: Collection[str], since: datetime) -> frozenset[str]:
-        """The serial numbers of these CAs that are some row's and became so at or after this time."""
-        query = select(_ROW.serial).where(_ROW.updated >= since, _ROW.ca_id.in_(ca_ids), _ROW.serial.is_not(None))
+        """The serial numbers of these CAs that became some row's, or were to be renewed by one, at or after this time.
+
+        None of them is what a lost submission has got: whoever has a certificate renewed has it already.
+        """
+        query = select(_ROW.serial, _ROW.renews).where(_ROW.updated >= since, _ROW.ca_id.in_(ca_ids))
         with self._database.read() as connection:
-            return frozenset(connection.execute(query).scalars())
+            pairs = connection.execute(query.where(or_(_ROW.serial.is_not(None), _ROW.renews.is_not(None)))).all()
+        return frozenset(serial for pair in pairs for serial in pair if serial is not None)
 
     def page(self, *, before: int | None = None, limit: int = 50, **filters: Unpack[Filters]) -> list[Enrollment]:
         """Rows for people, newest first.
