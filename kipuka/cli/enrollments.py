@@ -209,6 +209,7 @@ def _facts(row: Enrollment) -> Iterator[tuple[str, str]]:
         ("profile", application.profile),
         ("request", row.request_id),
         ("serial", row.serial),
+        ("renews", row.renews),
         ("process", row.process),
         ("created", _time(row.created)),
         ("submitted", _time(row.submitted)),

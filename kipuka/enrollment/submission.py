@@ -141,6 +141,8 @@ class Submitter:
             # It is looked for where it was sent last; the label may also have been given another CA meanwhile.
             ca_id=instance,
             profile=request.profile,
+            # Even where no row has it, as when it was enrolled past kipuka, it is not the answer that gets lost.
+            renews=None if request.renews is None else f"0x{request.renews.serial_number:x}",
         )
 
     async def _attest(self, taken: Enrollment, origin: Origin) -> None:

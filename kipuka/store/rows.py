@@ -62,6 +62,7 @@ class Enrollment:
     :param request_id: the CA's number of the request.
     :param certificate: DER, once issued.
     :param not_after: when the certificate expires.
+    :param renews: the serial number of the certificate that its latest submission is to renew.
     :param reason: why it was rejected, or what is known of a trouble; safe for the client.
     """
 
@@ -79,3 +80,4 @@ class Enrollment:
     reason: str | None = None
     delivered: datetime | None = None
     not_after: datetime | None = None
+    renews: str | None = None

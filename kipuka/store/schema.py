@@ -90,6 +90,7 @@ enrollments = Table(
     Column("reason", Words),
     Column("delivered", Instant),
     Column("not_after", Instant),
+    Column("renews", Words),
     sqlite_autoincrement=True,  # the id of a row that was cleaned away is not given to another
 )
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
-from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, Executable, Select, and_, bindparam, delete, exists, func, or_, select, update
 
 from kipuka.observe.audit.record import Record
 from kipuka.store.audit import AuditTable, append
@@ -66,6 +66,7 @@ class Changes(TypedDict, total=False):
     reason: str | None
     not_after: datetime | None
     delivered: datetime | None
+    renews: str | None
 
 
 _CHANGES = frozenset(Changes.__annotations__)
@@ -120,12 +121,16 @@ class Store:
 
         Nobody has been asked for anything yet, so the disk is not waited for: the next move sees to that.
         """
-        new = _columns(application) | {"state": State.RECEIVED, "created": now, "updated": now}
+        fresh = {"state": State.RECEIVED, "updated": now}
+        new = _columns(application) | fresh | {"created": now}
         with self._database.write(durable=False) as connection:
             # Between two of these statements another may close or add one (PostgreSQL): then there is one to look at.
             for _ in range(_JOINS):
                 row = _first(connection, _OPEN_OF_KEY, {"open_key": application.key})
-                row = row or _first(connection, self._add, new)
+                if row is None:
+                    row = _first(connection, self._add, new)
+                elif row.state is State.RECEIVED:  # asked for again, so not to be retired before it is submitted
+                    row = _change(connection, row.id, [State.RECEIVED], fresh)
                 if row is not None:
                     return row
         raise StoreUnavailable(f"rows of one key came and went {_JOINS} times while one was being joined")
@@ -196,10 +201,14 @@ class Store:
         return self._rows(select(enrollments).where(_ROW.serial == f"0x{serial:x}").order_by(_ROW.id))
 
     def serials(self, ca_ids: Collection[str], since: datetime) -> frozenset[str]:
-        """The serial numbers of these CAs that are some row's and became so at or after this time."""
-        query = select(_ROW.serial).where(_ROW.updated >= since, _ROW.ca_id.in_(ca_ids), _ROW.serial.is_not(None))
+        """The serial numbers of these CAs that became some row's, or were to be renewed by one, at or after this time.
+
+        None of them is what a lost submission has got: whoever has a certificate renewed has it already.
+        """
+        query = select(_ROW.serial, _ROW.renews).where(_ROW.updated >= since, _ROW.ca_id.in_(ca_ids))
         with self._database.read() as connection:
-            return frozenset(connection.execute(query).scalars())
+            pairs = connection.execute(query.where(or_(_ROW.serial.is_not(None), _ROW.renews.is_not(None)))).all()
+        return frozenset(serial for pair in pairs for serial in pair if serial is not None)
 
     def page(self, *, before: int | None = None, limit: int = 50, **filters: Unpack[Filters]) -> list[Enrollment]:
         """Rows for people, newest first.
@@ -253,11 +262,17 @@ class Store:
             return rows
 
     def clean(self, closed_before: datetime) -> int:
-        """Delete rows that were closed before this time, and return how many they were.
+        """Delete rows that were closed before this time, and return how many they were; forget processes as well.
+
+        The rows of a key stay while an answer for it is out or lost: what they have got is not that answer.
 
         A few hundred at once, so that enrollments need not wait for the whole of it: call it until it returns 0.
         """
-        is_old = and_(_ROW.state == State.CLOSED, _ROW.updated < closed_before)
+        at_ca = enrollments.alias().c
+        is_awaited = exists().where(
+            at_ca.public_key == _ROW.public_key, at_ca.state.in_((State.SUBMITTING, State.UNKNOWN))
+        )
+        is_old = and_(_ROW.state == State.CLOSED, _ROW.updated < closed_before, ~is_awaited)
         some = select(_ROW.id).where(is_old).limit(_AT_ONCE).scalar_subquery()
         with self._database.write() as connection:
             connection.execute(delete(processes).where(processes.c.seen < closed_before))

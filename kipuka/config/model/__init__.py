@@ -14,6 +14,7 @@ from kipuka.config.model.ca import Ca, DogtagCa, FileCa, HsmCa
 from kipuka.config.model.est import DEFAULT_AUTH, Auth, Cmc, Est, Label
 from kipuka.config.model.fields import (
     AsTuple,
+    AtLeastAnHour,
     DatabaseUrl,
     Distinct,
     Duration,
@@ -94,7 +95,7 @@ class Db(Section):
     """``[db]``: the store."""
 
     url: Annotated[DatabaseUrl, Field(repr=False, validate_default=True)] = "sqlite:///kipuka.db"
-    keep: Duration = 90 * 86400
+    keep: AtLeastAnHour = 90 * 86400
 
 
 class HaGroup(Section):

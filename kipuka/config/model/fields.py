@@ -82,6 +82,12 @@ def parse_duration(value: object) -> int:
     return seconds
 
 
+def _an_hour(seconds: int) -> int:
+    if seconds < _SECONDS["h"]:
+        raise ValueError(f"expected at least 1 hour, found {seconds} seconds")
+    return seconds
+
+
 def parse_size(value: object) -> int:
     """Read a size: bytes as an integer, or text like "64KB", "10MB" (1 KB = 1024 bytes).
 
@@ -107,6 +113,7 @@ def _quantity(value: object, units: Mapping[str, int], expected: str) -> int:
 
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 """Seconds."""
+AtLeastAnHour = Annotated[Duration, AfterValidator(_an_hour)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 """Bytes."""
 

@@ -2,7 +2,7 @@
 
 Not when their bytes are equal: with proof of possession every repetition carries a new signature. The same caller,
 asking for the same operation on the same label, for the same public key, the same names and the same extensions, asks
-for the same thing.
+for the same thing, in whichever order a device writes names and uses down.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _public_key(holder: x509.Certificate | x509.CertificateSigningRequest) -> by
 def _extensions(csr: x509.CertificateSigningRequest) -> list[bytes]:
     """What is asked for besides names: a certificate for another use is no answer. None in most requests."""
     return sorted(
-        each.oid.dotted_string.encode() + (b"!" if each.critical else b":") + each.value.public_bytes()
+        each.oid.dotted_string.encode() + (b"!" if each.critical else b":") + _in_order(each.value)
         for each in csr.extensions
         if each.oid != x509.SubjectAlternativeName.oid
     )
@@ -84,9 +84,24 @@ def _names(request: EnrollmentRequest) -> tuple[x509.Name, bytes]:
     """The names the certificate is to carry."""
     if request.names is not None:
         alternative = request.names.alternative
-        return request.names.subject, b"" if alternative is None else alternative.public_bytes()
+        return request.names.subject, b"" if alternative is None else _in_order(alternative)
     try:
         san = request.csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return request.csr.subject, b""
-    return request.csr.subject, san.public_bytes()
+    return request.csr.subject, _in_order(san)
+
+
+def _in_order(value: x509.ExtensionType) -> bytes:
+    """The DER, with what has no order of its own sorted: some devices ask for it in another one each time.
+
+    One name or use reads as it is: rows of a ledger outlive a release.
+    """
+    match value:
+        case x509.SubjectAlternativeName():
+            value = x509.SubjectAlternativeName(
+                sorted(value, key=lambda name: x509.SubjectAlternativeName([name]).public_bytes())
+            )
+        case x509.ExtendedKeyUsage():
+            value = x509.ExtendedKeyUsage(sorted(value, key=lambda use: use.dotted_string))
+    return value.public_bytes()

@@ -32,6 +32,8 @@ _OVERLAP = timedelta(seconds=10)
 """Clocks of nodes differ, and a transaction becomes visible after its time: look back so far each time."""
 BEAT = 3.0
 """Seconds between two signs of life of a process."""
+KEPT = timedelta(hours=1)
+"""At least so long rows and signs of life are kept: what was lost, or is another process's, is told by them."""
 CLEAN = 3600.0
 """Seconds between two looks for rows that have been kept long enough."""
 STALE = 12.0
@@ -257,7 +259,7 @@ class Ledger:
 
     async def _clean(self) -> None:
         now = self.now()
-        delivered_before, before = now - self.replay, now - self.keep
+        delivered_before, before = now - self.replay, now - max(self.keep, KEPT)
         # In small steps: with SQLite whoever enrolls meanwhile is next in the queue.
         recorded = self._recorded(Event.OUTDATED)
         while closed := await self.run(lambda: self._store.retire(now, delivered_before, before, recorded)):

@@ -84,6 +84,12 @@ def test_durations_refused(written: str) -> None:
     assert fault.startswith("server.body_timeout: expected a duration")
 
 
+def test_what_is_kept_for_too_short_a_time_for_look_ups_is_refused() -> None:
+    assert parse(MINIMAL + '[db]\nkeep = "1h"\n', HERE).db.keep == 3600
+    (fault,) = faults(MINIMAL + '[db]\nkeep = "59m"\n')
+    assert fault == "db.keep: expected at least 1 hour, found 3540 seconds"
+
+
 @pytest.mark.parametrize(
     ("written", "size"), [("2048", 2048), ('"64KB"', 65536), ('"10MB"', 10485760), ('"2048B"', 2048)]
 )

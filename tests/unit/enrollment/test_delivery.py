@@ -229,6 +229,35 @@ class Kept(Case):
         self.clock.pump([86400] * 91)
         assert self.node.states() == []
 
+    def test_a_request_that_comes_back_when_its_row_is_about_to_be_closed_is_submitted(self) -> None:
+        """And not refused with the trouble of long ago."""
+        key = pki.ec_key()
+        self.ca.script = [trouble(Kind.BUSY)]
+        self.node.ask(csr(key)).addErrback(lambda _: None)
+        self.clock.pump([86400] * 89)
+        self.clock.advance(86400 - 1)
+        self.node.hold(1)
+        answer = self.node.ask(csr(key))
+        self.clock.advance(CLEAN)  # next in the queue, between the joining and the taking
+        self.node.go_on()
+        assert self.successResultOf(answer).certificate is not None
+
+    def test_nothing_is_kept_for_less_than_an_hour(self) -> None:
+        """Not rows, which look-ups need, nor signs of life: what a living node has in hand would be looked up."""
+        store, now = self.node.store, self.node.ledger.now()
+        self.ca.script = [trouble(Kind.REFUSED)]
+        self.failureResultOf(self.node.ask(csr()), AuthorityError).value.written()
+        self.ca.script = [Deferred()]
+        self.node.ask(csr()).addErrback(lambda _: None)
+        self.node.broken = True  # so that nothing more is heard of this process
+        self.clock.advance(CLEAN / 2)
+        other = self.new_node("node-2")
+        other.ledger.keep = timedelta(seconds=1)
+        self.clock.advance(CLEAN / 4)
+        self.successResultOf(Deferred.fromCoroutine(other.ledger._clean()))
+        assert other.states() == [State.CLOSED, State.SUBMITTING]
+        assert store.orphans(now) == []
+
 
 class Nodes(Case):
     def test_two_nodes_asked_at_the_same_instant_submit_once(self) -> None:

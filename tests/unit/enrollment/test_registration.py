@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from kipuka.authority.interface import EnrollmentRequest, Outcome, Pending
+from kipuka.authority.interface import EnrollmentRequest, Names, Outcome, Pending
 from kipuka.enrollment.ledger.application import application
 from kipuka.enrollment.ledger.ledger import QUEUE
 from kipuka.enrollment.ledger.states import Event
@@ -20,6 +20,8 @@ from kipuka.store.rows import State
 from tests.support import pki
 from tests.unit.enrollment.case import Case, trouble
 from tests.unit.enrollment.office import ALICE, BOB, csr, der
+
+KEY = ec.derive_private_key(4711, ec.SECP256R1())
 
 
 class Submission(Case):
@@ -72,12 +74,35 @@ class Submission(Case):
             self.successResultOf(answer)
         assert len(self.ca.asked) == 1
 
-    def test_without_other_extensions_a_key_is_what_it_was_before_they_counted(self) -> None:
+    def test_wait_03_the_same_names_and_uses_in_another_order_join(self) -> None:
+        key, uses = pki.ec_key(), [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+        names = ["b.example", "192.0.2.1", "a.example"]
+        for turn in (1, -1):
+            asked = [(x509.ExtendedKeyUsage(uses[::turn]), False)]
+            self.successResultOf(self.node.ask(csr(key, alternative=pki.san(*names[::turn]), extensions=asked)))
+        assert len(self.ca.asked) == 1
+        self.successResultOf(self.node.ask(csr(key, alternative=pki.san(*names[1:]), extensions=asked)))
+        assert len(self.ca.asked) == 2
+
+    def test_the_order_of_names_that_are_to_be_changed_does_not_count_either(self) -> None:
+        keys = {
+            self.identity(csr(KEY), Names(pki.name("CN=a"), pki.san(*names)))
+            for names in (("a.example", "b.example"), ("b.example", "a.example"))
+        }
+        assert len(keys) == 1
+
+    def test_the_key_of_one_name_and_one_use_stays_what_it_was(self) -> None:
         """Rows of a ledger outlive a release: their requests must find them again."""
-        key = ec.derive_private_key(4711, ec.SECP256R1())
-        request = EnrollmentRequest(csr(key, "CN=a,O=b", alternative=pki.san("a.example")), None, "x")
-        found = application(request, ALICE, operation="simpleenroll", label="lab", ca_id="fake")
-        assert found.key == "1d458f7b2fadf8f5ba711c7ab6e09233b1f2235ff7ac3ced68d20a28b3353a1d"
+        names, use = pki.san("a.example"), x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        plain = csr(KEY, "CN=a,O=b", alternative=names)
+        assert self.identity(plain) == "1d458f7b2fadf8f5ba711c7ab6e09233b1f2235ff7ac3ced68d20a28b3353a1d"
+        with_use = csr(KEY, "CN=a,O=b", alternative=names, extensions=[(use, False)])
+        assert self.identity(with_use) == "4d3589563236a868e7d746143f5dc25c56733bb369a9c94d509bc728bd1cc59d"
+
+    @staticmethod
+    def identity(request: x509.CertificateSigningRequest, names: Names | None = None) -> str:
+        asked = EnrollmentRequest(request, None, "x", names)
+        return application(asked, ALICE, operation="simpleenroll", label="lab", ca_id="fake").key
 
     def test_a_client_that_goes_away_changes_nothing(self) -> None:
         key, answer = pki.ec_key(), Deferred[Outcome]()

@@ -231,6 +231,20 @@ def test_clean(store: Store) -> None:
     assert store.get(rows[3].id) == rows[3]
 
 
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.UNKNOWN])
+def test_clean_leaves_what_others_got_for_a_key_that_is_looked_up(store: Store, state: State) -> None:
+    """Without it the certificate of the one would be taken for the lost answer of the other."""
+    got, other = store.join(application(1), NOW), store.join(application(2), NOW)
+    for row in (got, other):
+        store.move(row.id, OPEN, State.CLOSED, NOW)
+    lost = store.join(application(1), NOW)
+    store.move(lost.id, OPEN, state, NOW)
+    assert store.clean(LATER) == 1
+    assert store.get(got.id) is not None
+    store.move(lost.id, OPEN, State.ISSUED, NOW)
+    assert store.clean(LATER) == 1
+
+
 def test_clean_takes_a_few_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kipuka.store.store._AT_ONCE", 2)
     for number in range(5):
@@ -263,6 +277,17 @@ def test_retire_closes_certificates_that_expired_before_anybody_came(store: Stor
     other = store.join(application(9), NOW)
     store.move(other.id, OPEN, State.PENDING, NOW, not_after=NOW)
     assert store.retire(LATER, NOW, NOW) == []
+
+
+def test_retire_leaves_what_was_just_asked_for_again(store: Store) -> None:
+    """Or its client, who is about to submit it, would find it closed."""
+    row = store.join(application(), NOW)
+    again = store.join(application(), LATER)
+    assert (again.id, again.created, again.updated) == (row.id, NOW, LATER)
+    assert store.retire(LATER, LATER, LATER) == []
+    store.move(row.id, OPEN, State.UNKNOWN, LATER)
+    unknown = store.join(application(), LATER + SECOND)
+    assert unknown.updated == LATER  # how long look-ups have gone on is counted from it
 
 
 def test_retire_takes_some_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

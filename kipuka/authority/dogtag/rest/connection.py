@@ -3,6 +3,8 @@
 Twisted hands a TLS connection out as soon as TCP is up and buffers what is written. A refused certificate would then
 look like a lost answer. With the handshake awaited here, every failure before it is a failure to connect: nothing was
 sent, and the request may go elsewhere. Every failure after it may mean that the CA has acted.
+
+That the CA refuses connections means to a pool that its process is gone, so it is said of all addresses of a name only.
 """
 
 # mypy: allow-untyped-calls
@@ -12,6 +14,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IProtocol,
@@ -24,7 +27,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import URI
 from twisted.web.error import SchemeNotSupported
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
-from zope.interface import implementer
+from zope.interface import directlyProvides, implementer, providedBy
 
 
 @implementer(IAgentEndpointFactory)
@@ -43,9 +46,67 @@ class TLSEndpoints:
         """Return the endpoint for a URI (Twisted's interface)."""
         if uri.scheme != b"https":
             raise SchemeNotSupported(f"a CA is reached over https, not {uri.scheme!r}")
-        tcp = HostnameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port, timeout=self._connect_timeout)
+        tcp = EveryAddress(self._reactor, uri.host.decode("ascii"), uri.port, self._connect_timeout)
         creator = self._policy.creatorForNetloc(uri.host, uri.port)
         return HandshakeFirst(wrapClientTLS(creator, tcp))
+
+
+@implementer(IStreamClientEndpoint)
+class EveryAddress:
+    """A host's endpoint that fails as refused only if each of its addresses refused.
+
+    Twisted's tells what the last one said, and that says nothing of a process that listens at another.
+    """
+
+    def __init__(self, reactor: IReactorPluggableNameResolver, host: str, port: int, timeout: float) -> None:
+        self._reactor = reactor
+        self._host = host
+        self._port = port
+        self._timeout = timeout
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's interface
+        """Connect to the address that answers first; the Deferred fails when none does."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        tries = _Tries(self._reactor)
+        try:
+            return await HostnameEndpoint(tries, self._host, self._port, timeout=self._timeout).connect(factory)
+        except Refused:
+            for failure in tries.failures:
+                if not failure.check(Refused):
+                    failure.raiseException()
+            raise
+
+
+class _Tries:
+    """The reactor, as one connection uses it; remembers why each address failed."""
+
+    def __init__(self, reactor: IReactorPluggableNameResolver) -> None:
+        self._reactor: Any = reactor
+        self.failures: list[Failure] = []
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def connectTCP(self, host: str, port: int, factory: Any, **options: Any) -> Any:
+        return self._reactor.connectTCP(host, port, _Noting(factory, self.failures), **options)
+
+
+class _Noting:
+    """A factory, with a note of why its connection failed."""
+
+    def __init__(self, factory: Any, failures: list[Failure]) -> None:
+        self._factory = factory
+        self._failures = failures
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._factory, name)
+
+    def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
+        self._failures.append(reason)
+        self._factory.clientConnectionFailed(connector, reason)
 
 
 @implementer(IStreamClientEndpoint)

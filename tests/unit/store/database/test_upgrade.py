@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from kipuka.store.database.opening import open_database
 from kipuka.store.database.upgrade import SCRIPTS, VERSION_TABLE, bring_up_to_date
-from kipuka.store.rows import Enrollment
+from kipuka.store.rows import Enrollment, State
 from kipuka.store.schema import metadata
 from kipuka.store.store import Store, StoreUnavailable, UnusableDatabase
 from tests.support import pki
@@ -138,6 +138,22 @@ def test_books_that_went_by_the_id_of_the_ca_are_begun_anew(place: Place, tmp_pa
     assert (book.find("main", [5]), book.crl_number("main")) == ([], 0)
     book.add("ab12", 5, "CN=device", NOW)
     assert len(book.find("ab12", [5])) == 1
+
+
+def test_what_was_under_way_before_it_was_written_down_what_is_renewed_goes_on(place: Place, tmp_path: Path) -> None:
+    begin_before(7, place, tmp_path)
+    place.sql(
+        "INSERT INTO enrollments (key, caller, operation, ca_id, public_key, subject, state, created, updated)"
+        " VALUES ('k', 'a', 'simplereenroll', 'ca', 'd', 'e', 'unknown', 0, 0)"
+    )
+    store = place.open()
+    (row,) = store.page()
+    assert (row.state, row.renews) == (State.UNKNOWN, None)
+    assert store.serials({"ca"}, row.updated) == frozenset()
+    free = store.move(row.id, {State.UNKNOWN}, State.RECEIVED, NOW)
+    taken = store.move(row.id, {State.RECEIVED}, State.SUBMITTING, NOW, of=free, renews="0x1f")
+    assert taken is not None
+    assert store.serials({"ca"}, NOW) == {taken.renews}
 
 
 def test_copies_do_not_replace_each_other(tmp_path: Path) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from OpenSSL import SSL
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IHostResolution,
+    IOpenSSLServerConnectionCreator,
+    IReactorPluggableNameResolver,
+)
 from twisted.trial.unittest import TestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
@@ -25,6 +31,24 @@ ROOT = pki.root("CN=Server Root")
 SERVER = ROOT.server()
 AGENT = pki.root("CN=Agent Root").client("CN=agent")
 POLICY = ClientPolicy([ROOT.certificate], AGENT.chain, AGENT.key)
+NOWHERE = "255.255.255.255"
+"""No connection to it can be tried."""
+
+
+@implementer(IHostResolution)
+@implementer(IHostnameResolver)
+class Names:
+    """Resolves each name to the same addresses."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        self._addresses = addresses
+
+    def resolveHostName(self, receiver: Any, name: str, portNumber: int = 0, *_: Any, **__: Any) -> Any:  # noqa: N803
+        receiver.resolutionBegan(self)
+        for address in self._addresses:
+            receiver.addressResolved(IPv4Address("TCP", address, portNumber))
+        receiver.resolutionComplete()
+        return self
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -134,6 +158,11 @@ class ClientCase(TestCase):
         client = Client.open(reactor, f"https://{host}:{port}", policy, **options)
         self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
         return client
+
+    def resolve(self, addresses: list[str]) -> None:
+        """Have every name lead to these addresses from now on."""
+        install = cast("IReactorPluggableNameResolver", reactor).installNameResolver
+        self.addCleanup(install, install(Names(addresses)))
 
     async def fails(self, call: Any) -> AuthorityError:
         try:

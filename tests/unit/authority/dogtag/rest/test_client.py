@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 from kipuka.authority.dogtag.rest.client import BODY_LIMIT, QUEUE, Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.errors import Kind
-from tests.unit.authority.dogtag.rest.scripted import POLICY, ClientCase
+from tests.unit.authority.dogtag.rest.scripted import NOWHERE, POLICY, ClientCase
 
 
 class ClientTests(ClientCase):
@@ -132,6 +132,28 @@ class ClientTests(ClientCase):
         await client.get("/ok")
         await self.port.stopListening()
         self.assertTrue((await self.fails(client.get("/lost"))).connection_refused)
+
+    async def test_a_name_is_refusing_when_all_its_addresses_refuse(self) -> None:
+        """Of a CA that one address does not lead to, another's refusal proves nothing, whichever came last."""
+        await self.start()
+        number = self.port.getHost().port
+        await self.port.stopListening()
+        refuses, refuses_too = "127.0.0.1", "127.0.0.2"
+        for addresses, is_refusing in (
+            ([NOWHERE, refuses], False),
+            ([refuses, NOWHERE], False),
+            ([refuses, refuses_too], True),
+        ):
+            self.resolve(addresses)
+            error = await self.fails(self.client(number, host="localhost").post("/ok", b"{}"))
+            self.assertIs(error.kind, Kind.UNREACHABLE)
+            self.assertIs(error.connection_refused, is_refusing, addresses)
+
+    async def test_a_name_is_reached_when_one_of_its_addresses_answers(self) -> None:
+        await self.start()
+        self.resolve([NOWHERE, "127.0.0.2", "127.0.0.1"])
+        client = self.client(self.port.getHost().port, host="localhost")
+        self.assertEqual((await client.get("/ok")).status, 200)
 
     async def test_a_name_that_does_not_resolve_was_not_sent(self) -> None:
         client = self.client(443, host="nosuch.invalid")
