@@ -210,6 +210,7 @@ def _facts(row: Enrollment) -> Iterator[tuple[str, str]]:
         ("request", row.request_id),
         ("serial", row.serial),
         ("renews", row.renews),
+        ("in progress", row.unfinished),
         ("process", row.process),
         ("created", _time(row.created)),
         ("submitted", _time(row.submitted)),

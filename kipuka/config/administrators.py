@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography import x509
 
 from kipuka.config import material
-from kipuka.config.certificates import leads_to, with_those_below
+from kipuka.config.certificates import is_same_ca, leads_to, with_those_below
 from kipuka.config.model import Ca, Config, DogtagCa, FileCa
 
 Read = Callable[[Iterable[Path]], Iterable[x509.Certificate]]
@@ -39,6 +39,14 @@ def own_makers(config: Config) -> Iterator[str]:
     for ca in config.ca:
         if leads_to(readable(_files(ca)), found):
             yield ca.id
+
+
+def unnamed_makers(config: Config) -> Iterator[x509.Certificate]:
+    """The CAs among :func:`makers` that are others than those that ``admin.trust_anchors`` names."""
+    named = frozenset(readable(config.admin.trust_anchors))
+    for ca in makers(config, readable) - named:
+        if not any(is_same_ca(ca, each) for each in named):
+            yield ca
 
 
 def _files(ca: Ca) -> tuple[Path, ...]:

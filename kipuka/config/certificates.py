@@ -53,7 +53,7 @@ def check_chain(chain: Sequence[x509.Certificate], now: datetime, *, to_root: bo
 
 def leads_to(path: Iterable[x509.Certificate], anchors: Collection[x509.Certificate]) -> bool:
     """Tell whether a way from a CA to its root leads through one of the anchors, in whichever certificate of theirs."""
-    return any(_is_same_ca(each, anchor) or _issued_by(each, anchor) for each in path for anchor in anchors)
+    return any(is_same_ca(each, anchor) or _issued_by(each, anchor) for each in path for anchor in anchors)
 
 
 def with_those_below(
@@ -176,7 +176,7 @@ def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def _is_same_ca(one: x509.Certificate, other: x509.Certificate) -> bool:
+def is_same_ca(one: x509.Certificate, other: x509.Certificate) -> bool:
     """Whether both are certificates of one name and key: another CA may have certified it too."""
     if one == other:
         return True

@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from kipuka.access.tokens import Tokens, TokensFileError
 from kipuka.access.users import Users, UsersFileError
 from kipuka.config import material
-from kipuka.config.administrators import own_makers, readable
+from kipuka.config.administrators import own_makers, readable, unnamed_makers
 from kipuka.config.certificates import (
     check_ca,
     check_chain,
@@ -219,6 +219,13 @@ class _Inspection:
                 text = (
                     f'whoever enrolls with the CA "{ca_id}" would be an administrator; name the subjects of the '
                     "administrators in admin.subjects, or take a CA that issues to administrators only"
+                )
+                self.faults.append(Fault(key, text))
+            for ca in unnamed_makers(config) if config.admin_shares_port else ():
+                text = (
+                    f"{name_of(ca.subject)}, in tls.client_auth.trust_anchors, is below these, so whoever has a "
+                    "certificate of it would be an administrator; if so it is meant, name it here, too, or else name "
+                    "the subjects of the administrators in admin.subjects"
                 )
                 self.faults.append(Fault(key, text))
 

@@ -226,12 +226,13 @@ class Poller:
             asked = sorted(asked, key=lambda row: (row.id <= self._last_asked, row.id))[: PARALLEL * 4]
             self._last_asked = asked[-1].id
         results = await DeferredList([self._slots.run(self._ask_after, row) for row in asked], consumeErrors=True)
-        lacking = 0
+        lacking = unsure = 0
         for _, result in results:
             if isinstance(result, Failure):
                 result.raiseException()
             lacking += isinstance(result, Pending)
-        if not answer.complete:
+            unsure += result is None
+        if not answer.complete or (unsure and not lacking):
             self.reconciliation.without_witness()
             return
         self.reconciliation.judge(len(answer.ids), lacking=lacking > 0)

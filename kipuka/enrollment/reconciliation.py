@@ -67,7 +67,7 @@ class Reconciliation:
         self._lists_are_short = False
         """Whether the CA's lists lack requests now: what is in none is not absent then."""
         self._cut: int | None = None
-        """How long a list was that lacked some. One as long may be cut at that length again, when nothing tells."""
+        """How long a list was that lacked some. One of that length may be cut there again, when nothing tells."""
         self._is_over = False
         self._stumbled: set[int] = set()
         self._taking_over = DeferredLock()
@@ -158,11 +158,14 @@ class Reconciliation:
                 _log.error("enrollment {id}: what was found is for another key", id=row.id)
             case Issued():
                 if await self._is_meant(found, row, others):
-                    await self._take_over(granted(found)["serial"], Event.GRANTED, row, **granted(found))
+                    changes = granted(found)
+                    await self._take_over(changes["serial"], Event.GRANTED, row, unfinished=None, **changes)
             case Pending():
-                await self._take_over(found.request_id, Event.DEFERRED, row, request_id=found.request_id, reason=None)
+                await self._take_over(
+                    found.request_id, Event.DEFERRED, row, request_id=found.request_id, reason=None, unfinished=None
+                )
             case Refused():
-                await ledger.happen(Event.REFUSED, row, **refused(found))
+                await ledger.happen(Event.REFUSED, row, unfinished=None, **refused(found))
             case Absent() | InProgress() if self._may_be_short(found.longest_list):
                 await self._count_not(row, all_of_it=False)
                 return True
@@ -171,7 +174,8 @@ class Reconciliation:
         return False
 
     def _may_be_short(self, longest_list: int) -> bool:
-        return self._lists_are_short or (self._cut is not None and longest_list >= self._cut)
+        # One that is longer shows that this is not where lists are cut now.
+        return self._lists_are_short or longest_list == self._cut
 
     async def _others(self, row: Enrollment) -> list[Enrollment] | None:
         """The other rows of this row's key.
@@ -218,18 +222,18 @@ class Reconciliation:
         A request that was in progress and now is not has gone on, or was overlooked: that starts the time anew. Its
         number stays with the row, for the next process, and for the operator.
         """
-        request_id = found.request_id if isinstance(found, InProgress) else None
-        if row.absent_since is None or (row.request_id is not None and request_id is None):
-            await self._ledger.annotate(row, absent_since=self._ledger.now(), request_id=request_id)
+        unfinished = found.request_id if isinstance(found, InProgress) else None
+        if row.absent_since is None or (row.unfinished is not None and unfinished is None):
+            await self._ledger.annotate(row, absent_since=self._ledger.now(), unfinished=unfinished)
             return
-        settle = self._settle * (1 if request_id is None else STUCK)
+        settle = self._settle * (1 if unfinished is None else STUCK)
         unseen = begun - row.updated - self._counted
         since = row.absent_since + max(unseen, timedelta(0))
         if begun - since >= settle and begun - (row.submitted or row.created) >= settle:
             _log.info("enrollment {id}: the CA does not have it, it may be submitted again", id=row.id)
-            await self._ledger.happen(Event.ABSENT, row, absent_since=None, request_id=None)
+            await self._ledger.happen(Event.ABSENT, row, absent_since=None, unfinished=None)
         else:
-            await self._ledger.annotate(row, absent_since=since, request_id=request_id)
+            await self._ledger.annotate(row, absent_since=since, unfinished=unfinished)
 
     async def _count_not(self, row: Enrollment, *, all_of_it: bool) -> None:
         """Note that a look-up said nothing: what went before it, or the time since the last one, proves nothing."""
@@ -244,9 +248,8 @@ def _since(row: Enrollment) -> datetime:
 
 
 def _numbers(rows: Sequence[Enrollment]) -> frozenset[str]:
-    """The numbers of their requests and certificates. What was in progress may be any lost row's of the key."""
-    requests = (each.request_id for each in rows if each.state is not State.UNKNOWN)
-    return frozenset(filter(None, (*requests, *(each.serial for each in rows))))
+    """The numbers of their requests and certificates."""
+    return frozenset(number for each in rows for number in (each.request_id, each.serial) if number is not None)
 
 
 class _Tour:

@@ -63,6 +63,8 @@ class Enrollment:
     :param certificate: DER, once issued.
     :param not_after: when the certificate expires.
     :param renews: the serial number of the certificate that its latest submission is to renew.
+    :param unfinished: the CA's number of a request with this key that it had in progress when the lost answer was last
+        looked for; it may be another row's.
     :param reason: why it was rejected, or what is known of a trouble; safe for the client.
     """
 
@@ -81,3 +83,4 @@ class Enrollment:
     delivered: datetime | None = None
     not_after: datetime | None = None
     renews: str | None = None
+    unfinished: str | None = None

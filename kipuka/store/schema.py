@@ -91,6 +91,7 @@ enrollments = Table(
     Column("delivered", Instant),
     Column("not_after", Instant),
     Column("renews", Words),
+    Column("unfinished", Words),
     sqlite_autoincrement=True,  # the id of a row that was cleaned away is not given to another
 )
 

@@ -67,6 +67,7 @@ class Changes(TypedDict, total=False):
     not_after: datetime | None
     delivered: datetime | None
     renews: str | None
+    unfinished: str | None
 
 
 _CHANGES = frozenset(Changes.__annotations__)

@@ -131,7 +131,7 @@ def test_show(store: Store, run: Run) -> None:
     certificate = pki.root("CN=one").certificate
     der = certificate.public_bytes(Encoding.DER)
     row = add(store, State.ISSUED, request_id="12", serial="0x1f", certificate=der, process="node-1/4711")
-    store.move(row.id, OPEN, State.ISSUED, THEN + timedelta(hours=1), submitted=THEN, renews="0x1e")
+    store.move(row.id, OPEN, State.ISSUED, THEN + timedelta(hours=1), submitted=THEN, renews="0x1e", unfinished="7")
     code, out, err = run("show", row.id)
     assert (code, err) == (0, "")
     facts, _, pem = out.partition("-----BEGIN CERTIFICATE-----")
@@ -149,6 +149,7 @@ def test_show(store: Store, run: Run) -> None:
         "request       12\n"
         "serial        0x1f\n"
         "renews        0x1e\n"
+        "in progress   7\n"
         "process       node-1/4711\n"
         "created       2026-11-20 08:30:15 UTC\n"
         "submitted     2026-11-20 08:30:15 UTC\n"

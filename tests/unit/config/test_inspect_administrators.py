@@ -81,8 +81,22 @@ def test_what_devices_get_may_make_administrators_by_a_certificate_of_the_handsh
     site.certificate("other.pem", elsewhere.certificate)
     assert site.faults(text) == []
     site.certificate("other.pem", elsewhere.certificate, elsewhere.intermediate("CN=Sub", site.sub.key).certificate)
-    (fault,) = site.faults(text)
+    fault, _ = site.faults(text)
     assert fault.startswith(f"admin.trust_anchors: {OWN.format('local')}")
+
+
+def test_a_ca_of_devices_below_that_of_administrators_must_be_named_to_make_them_too(site: Site) -> None:
+    elsewhere = pki.root("CN=Elsewhere")
+    maker = elsewhere.intermediate("CN=Maker")
+    site.certificate("admin-ca.pem", elsewhere.certificate)
+    site.certificate("other.pem", elsewhere.certificate, maker.certificate)
+    text = CONFIG.replace('crl = "crl.pem"', "") + '[admin]\ntrust_anchors = "admin-ca.pem"\n'
+    (fault,) = site.faults(text)
+    assert fault.startswith("admin.trust_anchors: CN=Maker, in tls.client_auth.trust_anchors, is below these, so")
+    assert site.faults(text + 'subjects = "CN=Ada"\n') == []
+    assert site.faults(text + 'listen = "127.0.0.1:9443"\n') == []  # where it is not trusted
+    site.certificate("admin-ca.pem", elsewhere.certificate, maker.certificate)
+    assert site.faults(text) == []
 
 
 def test_crls_of_administrators(site: Site, administrators: pki.Issuer) -> None:

@@ -108,13 +108,13 @@ class Reconciling(LostCase):
         poller.start()
         self.clock.pump([INTERVAL] * 9)
         self.successResultOf(Deferred.fromCoroutine(poller.stop()))
-        assert self.node.rows()[0].request_id == "9"
+        assert self.node.rows()[0].unfinished == "9"
         self.tracked.found = Absent()
         self.poller().start()
         self.clock.pump([INTERVAL] * 5)
         assert self.node.states() == [State.UNKNOWN]
         self.clock.advance(INTERVAL)
-        assert [(row.state, row.request_id) for row in self.node.rows()] == [(State.RECEIVED, None)]
+        assert [(row.state, row.unfinished) for row in self.node.rows()] == [(State.RECEIVED, None)]
 
     def test_what_is_in_progress_may_be_any_lost_row_s_of_the_key(self) -> None:
         request = csr()
@@ -124,8 +124,16 @@ class Reconciling(LostCase):
         self.tracked.found = InProgress("9")
         self.poller().start()
         self.clock.pump([INTERVAL] * 2)
-        assert {row.request_id for row in self.node.rows()} == {"9"}
+        assert {row.unfinished for row in self.node.rows()} == {"9"}
+        self.tracked.found = self.tracked.issue(request)
+        self.clock.advance(INTERVAL)  # the first has it now
+        self.tracked.found = Pending("9")
+        self.clock.advance(INTERVAL)
         assert "9" not in self.tracked.known
+        assert {(row.state, row.request_id, row.unfinished) for row in self.node.rows()} == {
+            (State.ISSUED, None, None),
+            (State.PENDING, "9", None),
+        }
 
     def test_the_time_goes_on_when_the_ca_begins_what_it_did_not_have(self) -> None:
         self.lost()

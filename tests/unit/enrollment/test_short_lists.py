@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
@@ -11,13 +12,14 @@ from kipuka.authority.interface import Absent, InProgress, Pending
 from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.polling import Poller
 from kipuka.enrollment.registration import Registration, Times
+from kipuka.errors import Kind
 from kipuka.store.rows import State
 from tests.support import pki
 from tests.support.dogtag.standin import StandIn
 from tests.unit.enrollment.office import Node, csr
 from tests.unit.enrollment.test_polling import INTERVAL, SETTLE
 from tests.unit.enrollment.test_reconciliation import LostCase
-from tests.unit.enrollment.test_registration import Case
+from tests.unit.enrollment.test_registration import Case, trouble
 
 
 class ShortLists(LostCase):
@@ -113,17 +115,29 @@ class CutAt(LostCase):
         self.clock.pump([INTERVAL] * 20)
         assert self.lost_is() is State.UNKNOWN
 
-    def test_a_shorter_one_is(self) -> None:
-        self.tracked.found = Absent(longest_list=2)
+    def test_others_are(self) -> None:
         self.approve_witness()
-        self.clock.pump([INTERVAL] * 7)
-        assert self.lost_is() is State.RECEIVED
+        for longest in (2, 4):
+            self.tracked.found = Absent(longest_list=longest)
+            self.clock.pump([INTERVAL] * 7)
+            assert self.lost_is() is State.RECEIVED
+            self.lost()
 
     def test_a_longer_one_that_lacks_nobody_ends_the_doubt(self) -> None:
         self.tracked.found = Absent(longest_list=4)
         self.tracked.pending.add("7")
         self.clock.pump([INTERVAL] * 8)
         assert self.lost_is() is State.RECEIVED
+
+    def test_a_longer_one_with_a_witness_that_nobody_can_ask_after_ends_nothing(self) -> None:
+        self.tracked.found = Absent(longest_list=3)
+        self.tracked.pending.add("4")
+        with patch.object(self.tracked, "progress", side_effect=trouble(Kind.NO_ANSWER)):
+            self.clock.advance(INTERVAL)
+        self.tracked.pending.remove("4")
+        self.approve_witness()
+        self.clock.pump([INTERVAL] * 20)
+        assert self.lost_is() is State.UNKNOWN
 
     def test_who_polls_after_a_reload_knows_it_too(self) -> None:
         self.tracked.found = Absent(longest_list=3)

@@ -148,7 +148,7 @@ def test_what_was_under_way_before_it_was_written_down_what_is_renewed_goes_on(p
     )
     store = place.open()
     (row,) = store.page()
-    assert (row.state, row.renews) == (State.UNKNOWN, None)
+    assert (row.state, row.renews, row.unfinished) == (State.UNKNOWN, None, None)
     assert store.serials({"ca"}, row.updated) == frozenset()
     free = store.move(row.id, {State.UNKNOWN}, State.RECEIVED, NOW)
     taken = store.move(row.id, {State.RECEIVED}, State.SUBMITTING, NOW, of=free, renews="0x1f")
