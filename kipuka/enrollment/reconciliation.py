@@ -134,12 +134,13 @@ class Reconciliation:
             if self._is_over:
                 return
             try:
-                tour.doubted += await self._look_up(authority, row, known)
+                doubted = await self._look_up(authority, row, known)
             except AuthorityError as trouble:
                 await self._count_not(row, all_of_it=trouble.kind not in _NOTHING_LEARNT)
                 _log.info("enrollment {id} cannot be looked up: {trouble}", id=row.id, trouble=str(trouble))
                 tour.failed(row, trouble)
             else:
+                tour.doubted += doubted  # only now: others count meanwhile
                 tour.succeeded()
             if tour.over is not None:
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -14,13 +13,17 @@ import pytest
 
 from tests.process.conftest import check_log
 from tests.process.sites import Site
-from tests.support import pki
+from tests.support import pki, requirements
 from tests.support.daemon import Daemon
 from tests.web.fakes import body
 from tests.web.wire import EST
 
 CSR = body(pki.csr(pki.ec_key(), "CN=device-1"))
-pytestmark = pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs prlimit of util-linux")
+
+
+@pytest.fixture(autouse=True)
+def prlimit() -> None:
+    requirements.programs("prlimit", install="scripts/packages util-linux")
 
 
 def limited(site: Site, soft: int, hard: int) -> Daemon:

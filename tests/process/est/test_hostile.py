@@ -20,7 +20,7 @@ from kipuka.web.http.limits import LINGER
 from tests.process.client import Connection
 from tests.process.conftest import check_log
 from tests.process.sites import ALICE, Site
-from tests.support import broken, framing, pki
+from tests.support import broken, framing, pki, requirements
 from tests.support.daemon import Daemon
 from tests.web.fakes import basic, body
 from tests.web.wire import EST, message
@@ -125,7 +125,7 @@ def memory(daemon: Daemon) -> int:
 
 def test_enc_20_five_hundred_connections_that_are_dropped_leave_nothing_behind(site: Site, daemon: Daemon) -> None:
     if not Path("/proc/self/fd").exists():
-        pytest.skip("needs /proc")
+        requirements.lacking("needs /proc")
     before = descriptors(daemon)
     context = site.client(site.device()).context()
 

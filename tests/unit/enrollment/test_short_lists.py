@@ -115,6 +115,20 @@ class CutAt(LostCase):
         self.clock.pump([INTERVAL] * 20)
         assert self.lost_is() is State.UNKNOWN
 
+    def test_all_are_counted_that_were_looked_up_at_the_same_time(self) -> None:
+        self.tracked.found = Absent(longest_list=3)
+        self.approve_witness()
+        for _ in range(2):
+            self.lost()
+        self.tracked.slow = []
+        with capturedLogs() as events:
+            self.clock.advance(INTERVAL)
+            for each in self.tracked.slow:
+                each.callback(None)
+        self.tracked.slow = None
+        (said,) = [formatEvent(each) for each in events if each["log_level"] is LogLevel.warn]
+        assert "3 lost requests are not found" in said
+
     def test_others_are(self) -> None:
         self.approve_witness()
         for longest in (2, 4):
