@@ -155,6 +155,9 @@ class Served(StandIn):
         self._write_request(number)
         return _abort(request)
 
+    def _ignore(self, request: Request, credential: str) -> int:
+        return NOT_DONE_YET
+
     def _unavailable(self, request: Request, credential: str) -> bytes:
         return send(request, Answer(503, "text/html", b"<html><title>not ready</title></html>"))
 

@@ -40,7 +40,7 @@ PROBE = "GET /ca/rest/certs/{ca}"
 """A look at the CA's own certificate, which is how kipuka asks whether the CA works: whenever it likes."""
 CHAIN = "GET /ca/rest/config/cert/signing"
 
-Fault = Literal["lose", "cut", "hang", "drop", "begin", "unavailable"]
+Fault = Literal["lose", "cut", "hang", "drop", "ignore", "begin", "unavailable"]
 
 _PATIENCE = 60.0
 
@@ -144,8 +144,9 @@ class DogtagServer:
         """Fail at the next calls of a kind (SUBMIT, LIST, ...).
 
         :param kind: after doing what is asked: "lose" closes the connection instead of answering, "cut" closes it
-            amid the answer, "hang" never answers. Without doing it: "drop" closes the connection, "unavailable"
-            answers 503. "begin" notes a request and dies over it: it stays in state "begin" for ever.
+            amid the answer, "hang" never answers. Without doing it: "drop" closes the connection, "ignore" never
+            answers, "unavailable" answers 503. "begin" notes a request and dies over it: it stays in state "begin" for
+            ever.
         """
         self._tell("fault", kind=kind, call=call, times=times)
 
