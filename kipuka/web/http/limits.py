@@ -231,8 +231,6 @@ class LimitedChannel(HTTPChannel):
         def values(name: bytes) -> list[bytes]:
             return headers.getRawHeaders(name) or []
 
-        if self._version not in (b"HTTP/1.1", b"HTTP/1.0"):
-            return text(505, "Use HTTP/1.1.")
         hosts = values(b"Host")
         if len(hosts) > 1 or (self._version == b"HTTP/1.1" and not hosts) or not all(map(_HOST.fullmatch, hosts)):
             return text(400, "Send exactly one Host header field with the server's name.")
