@@ -23,7 +23,7 @@ from kipuka.authority.interface import (
 from kipuka.enrollment.ledger.application import Applicant, application
 from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.enrollment.ledger.states import Event
-from kipuka.enrollment.submission import Submitter
+from kipuka.enrollment.submission import Submitter, undecided
 from kipuka.errors import AuthorityError, Kind, RequestError
 from kipuka.store.rows import Application, Enrollment, State
 from kipuka.store.store import StoreUnavailable
@@ -188,10 +188,7 @@ class Registration:
     async def _changed(self, row: Enrollment) -> Enrollment:
         latest = await self._ledger.changed(row, self._times.answer)
         if latest.state is row.state:
-            raise AuthorityError(
-                Kind.UNDECIDED,
-                "What became of the request at the CA is not known yet: send it again later, with the same key.",
-            )
+            raise undecided()
         return latest
 
     def _delivery(self, row: Enrollment) -> Callable[[], None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -46,24 +46,26 @@ class Submitter:
         self.authority = authority
         self._ledger = ledger
         self._send_within = send_within
-        self._in_hand: set[Deferred[None]] = set()
+        self._in_hand: set[Deferred[Any]] = set()
 
     def submit(self, row: Enrollment, request: EnrollmentRequest, origin: Origin = NOWHERE) -> Deferred[Enrollment]:
         """Take the row and submit the request, unless another takes it first; cancelling stops only the waiting.
 
         What certainly did not reach the CA goes to the next one of a pool at once, and to a CA that has no others a
-        second time.
+        second time. What the CA said is written down however long that takes, but nobody waits while the store is away.
 
         :param origin: of the client's request, for the audit.
         :return: the row after it.
-        :raises AuthorityError: no CA took it, or none was asked because the audit cannot be written, and why.
+        :raises AuthorityError: no CA took it, or none was asked because the audit cannot be written, and why; or what
+            became of it cannot be written down yet.
+        :raises StoreUnavailable: nothing came of it.
         """
         answer: Deferred[Enrollment] = Deferred(canceller=lambda _: None)
 
         async def carry() -> None:
             try:
                 with self._at_hand(row):
-                    result = await self._submit(row, request, origin, lambda: not answer.called)
+                    result = await self._submit(row, request, origin, answer)
             except Exception as error:
                 if not answer.called:
                     answer.errback(error)
@@ -78,16 +80,9 @@ class Submitter:
 
     def note(self, event: Event, row: Enrollment, **changes: Any) -> None:
         """Write down what became of an answer, when nobody waits any more: a task of its own, like a submission."""
+        self._begin(self._note(event, row, **changes))
 
-        async def carry() -> None:
-            try:
-                await self._note(event, row, **changes)
-            except StoreUnavailable as trouble:
-                _log.info("enrollment {id}: {event}, but {why}", id=row.id, event=event.value, why=trouble)
-
-        self._begin(carry())
-
-    def _begin(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
+    def _begin(self, work: Coroutine[Deferred[Any], Any, Any]) -> None:
         task = Deferred.fromCoroutine(work)
         self._in_hand.add(task)
         task.addBoth(lambda _: self._in_hand.discard(task))
@@ -108,7 +103,7 @@ class Submitter:
         await gatherResults(list(self._in_hand))
 
     async def _submit(
-        self, row: Enrollment, request: EnrollmentRequest, origin: Origin, is_wanted: Callable[[], bool]
+        self, row: Enrollment, request: EnrollmentRequest, origin: Origin, answer: Deferred[Enrollment]
     ) -> Enrollment:
         tries = _Tries(self.authority)
         while True:
@@ -116,14 +111,14 @@ class Submitter:
             taken = await self._take(row, request, instance, origin)
             if taken is None:
                 return await self._latest(row)
-            await self._attest(taken, origin)
+            await self._attest(taken, origin, answer)
             try:
-                return await self._hand_over(taken, replace(request, instance=instance))
+                return await self._hand_over(taken, replace(request, instance=instance), answer)
             except _NotSent as failed:
                 row = failed.row
                 if row.state is not State.RECEIVED:
                     return row
-                if not is_wanted():  # the client has gone and may never come back: its next request is the next try
+                if answer.called:  # the client has gone, or was told to ask again: its next request is the next try
                     raise failed.trouble from None
                 tries.failed(instance, failed.trouble)
 
@@ -145,7 +140,7 @@ class Submitter:
             renews=None if request.renews is None else f"0x{request.renews.serial_number:x}",
         )
 
-    async def _attest(self, taken: Enrollment, origin: Origin) -> None:
+    async def _attest(self, taken: Enrollment, origin: Origin, answer: Deferred[Enrollment]) -> None:
         """Have it in the audit that it is about to be sent. Without that no CA is asked, this one or another.
 
         :raises AuthorityError: it is not there; the row is as it was before it was taken.
@@ -155,10 +150,12 @@ class Submitter:
         except Exception as trouble:
             _log.info("enrollment {id}: {trouble}", id=taken.id, trouble=str(trouble))
             reason = trouble.text if isinstance(trouble, AuthorityError) else None
-            await self._note(Event.NOT_SENT, taken, reason=reason)
+            await self._note(Event.NOT_SENT, taken, answer, reason=reason)
             raise
 
-    async def _hand_over(self, taken: Enrollment, request: EnrollmentRequest) -> Enrollment:
+    async def _hand_over(
+        self, taken: Enrollment, request: EnrollmentRequest, answer: Deferred[Enrollment]
+    ) -> Enrollment:
         """Send it, and write down what came of it.
 
         :raises _NotSent: the CA certainly did nothing.
@@ -168,16 +165,16 @@ class Submitter:
         except AuthorityError as trouble:
             _log.info("enrollment {id}: {trouble}", id=taken.id, trouble=str(trouble))
             if trouble.kind is Kind.REFUSED:
-                return await self._note(Event.REFUSED, taken, reason=trouble.text)
+                return await self._note(Event.REFUSED, taken, answer, reason=trouble.text)
             if trouble.kind not in _NOTHING_DONE:
-                return await self._note(Event.LOST, taken, reason=trouble.text, absent_since=None)
-            raise _NotSent(await self._note(Event.NOT_SENT, taken, reason=trouble.text), trouble) from trouble
+                return await self._note(Event.LOST, taken, answer, reason=trouble.text, absent_since=None)
+            raise _NotSent(await self._note(Event.NOT_SENT, taken, answer, reason=trouble.text), trouble) from trouble
         except Exception:
             _log.failure("enrollment {id} failed in an unforeseen way", id=taken.id)
-            return await self._note(Event.LOST, taken, absent_since=None)
+            return await self._note(Event.LOST, taken, answer, absent_since=None)
         if isinstance(outcome, Issued):
-            return await self._note(Event.GRANTED, taken, **granted(outcome))
-        return await self._note(Event.DEFERRED, taken, request_id=outcome.request_id)
+            return await self._note(Event.GRANTED, taken, answer, **granted(outcome))
+        return await self._note(Event.DEFERRED, taken, answer, request_id=outcome.request_id)
 
     async def _ask(self, taken: Enrollment, request: EnrollmentRequest) -> Outcome:
         if taken.submitted is not None and self._ledger.now() - taken.submitted > _FRESH:
@@ -192,18 +189,25 @@ class Submitter:
             )
         return outcome
 
-    async def _note(self, event: Event, row: Enrollment, **changes: Any) -> Enrollment:
-        """Write down what happened, however long the store is away: nobody else knows it."""
+    async def _note(
+        self, event: Event, row: Enrollment, answer: Deferred[Enrollment] | None = None, **changes: Any
+    ) -> Enrollment:
+        """Write down what happened, however long the store is away: nobody else knows it.
+
+        :param answer: whose client is told so when it is away, and not kept waiting.
+        """
         while True:
             try:
                 noted = await self._ledger.happen(event, row, **changes)
+                latest = noted or await self._latest(row)
             except StoreUnavailable as trouble:
                 _log.warn("enrollment {id}: {event} not yet written down: {why}", id=row.id, event=event, why=trouble)
+                if answer is not None and not answer.called:
+                    answer.errback(trouble if event is Event.NOT_SENT else undecided(str(trouble)))
                 await self._ledger.pause(_STORE_RETRY)
                 continue
             if noted is not None:
                 return noted
-            latest = await self._latest(row)
             if event is Event.GRANTED and latest.serial != changes["serial"]:
                 _log.error(
                     "enrollment {id}: certificate {serial} came too late and reaches nobody: revoke it",
@@ -261,6 +265,15 @@ class _Tries:
             raise trouble
         if self._trouble is None or trouble.kind is not Kind.MISCONFIGURED:  # what passes outweighs what does not
             self._trouble = trouble
+
+
+def undecided(cause: str = "") -> AuthorityError:
+    """What a client is told while it is being found out, or written down, what the CA did."""
+    return AuthorityError(
+        Kind.UNDECIDED,
+        "What became of the request at the CA is not known yet: send it again later, with the same key.",
+        cause,
+    )
 
 
 def refused(outcome: Refused) -> dict[str, Any]:

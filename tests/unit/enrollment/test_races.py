@@ -199,9 +199,10 @@ class Unconfirmed(TrackedCase):
         self.node.hold(3)  # joining, taking, and noting the certificate
         answer = self.node.ask(request)
         self.node.go_on(unconfirmed=True)
+        assert self.kind_of(answer) is Kind.UNDECIDED
         self.clock.advance(1)
-        assert self.successResultOf(answer).certificate is not None
-        assert self.node.states() == [State.ISSUED]
+        assert self.successResultOf(self.node.ask(request)).certificate is not None
+        assert (self.node.states(), len(self.tracked.asked)) == ([State.ISSUED], 1)
 
 
 class Listed(TrackedCase):

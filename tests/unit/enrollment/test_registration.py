@@ -157,19 +157,6 @@ class Submission(Case):
         assert self.kind_of(answer) is Kind.UNREACHABLE
         assert self.node.rows() == []
 
-    def test_the_cas_word_is_written_down_when_the_store_is_back(self) -> None:
-        answer = Deferred[Outcome]()
-        self.ca.script = [answer]
-        request = csr()
-        waiting = self.node.ask(request)
-        self.node.broken = True
-        answer.callback(self.ca.issue(request))
-        self.assertNoResult(waiting)
-        self.node.broken = False
-        self.clock.advance(1)
-        assert self.successResultOf(waiting).certificate is not None
-        assert len(self.ca.asked) == 1
-
 
 class Lost(Case):
     def test_a_lost_answer_is_never_submitted_again_by_itself(self) -> None:
