@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 
 from cryptography import x509
@@ -36,7 +37,8 @@ class Times:
     """How long clients are kept waiting, in seconds.
 
     :param approval: for an agent's approval, before 202.
-    :param answer: for a CA's answer that was lost or is being fetched by another process, before 503.
+    :param answer: for a CA's answer that was lost or is being fetched by another process, before 503; all such waits of
+        one request together.
     :param replay: how long the same request gets the same certificate again.
     """
 
@@ -156,6 +158,7 @@ class Registration:
     ) -> Answered:
         """Go with the row until there is something to tell the client."""
         fresh = False  # whether this very call saw the certificate come
+        until: datetime | None = None  # one time for all waits: a CA may lose the request again and again
         while True:
             match row.state:
                 case State.RECEIVED:
@@ -164,7 +167,8 @@ class Registration:
                     row = await self._submitter.submit(row, request, caller.origin)
                     fresh = True
                 case State.SUBMITTING | State.UNKNOWN:
-                    row = await self._changed(row)
+                    until = until or self._ledger.now() + timedelta(seconds=self._times.answer)
+                    row = await self._changed(row, until)
                 case State.PENDING:
                     latest = await self._ledger.changed(row, self._times.approval)
                     if latest.state is State.PENDING:
@@ -185,8 +189,8 @@ class Registration:
                         Kind.REFUSED, row.reason or "The request was ended by the administrator: ask again if need be."
                     )
 
-    async def _changed(self, row: Enrollment) -> Enrollment:
-        latest = await self._ledger.changed(row, self._times.answer)
+    async def _changed(self, row: Enrollment, until: datetime) -> Enrollment:
+        latest = await self._ledger.changed(row, max(0.0, (until - self._ledger.now()).total_seconds()))
         if latest.state is row.state:
             raise undecided()
         return latest

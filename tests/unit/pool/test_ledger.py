@@ -10,6 +10,7 @@ from kipuka.authority.interface import Absent, InProgress, Outcome, Pending, Ref
 from kipuka.authority.pool.choice import RoundRobin
 from kipuka.enrollment.ledger.states import Event
 from kipuka.enrollment.polling import Poller
+from kipuka.enrollment.registration import Times
 from kipuka.errors import AuthorityError, Kind
 from kipuka.store.rows import State
 from tests.support import pki
@@ -198,6 +199,19 @@ class Lost(PoolCase):
         assert self.node.states() == [State.UNKNOWN]
         self.pump(3 * INTERVAL)
         assert self.node.states() == [State.RECEIVED]
+
+    def test_a_client_whose_request_is_lost_again_and_again_is_told_in_the_end(self) -> None:
+        """The time that is meant for one CA's death does not begin anew each time."""
+        self.patch(self.node.registration, "_times", Times(answer=4 * SETTLE))
+        self.a.script = [trouble(Kind.BAD_ANSWER) for _ in range(100)]  # as with 500 for this very CSR
+        self.poll()
+        answer = self.node.ask(csr())
+        self.pump(4 * SETTLE)
+        assert self.kind_of(answer) is Kind.UNDECIDED
+        times = len(self.a.asked)
+        assert 2 <= times <= 4
+        self.pump(20 * SETTLE)
+        assert len(self.a.asked) == times
 
     def test_while_it_may_go_on_the_clones_nothing_proves_nothing_however_long(self) -> None:
         for away in (STALLED, trouble(Kind.UNREACHABLE), trouble(Kind.BAD_ANSWER)):
