@@ -7,7 +7,8 @@ store once a second what changed, one question however many wait.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -46,6 +47,19 @@ QUEUE = 10.0
 _log = Logger("kipuka.ledger")
 
 
+@dataclass(frozen=True, eq=False)
+class _Doubt:
+    """An event of which the store could not say whether it took it.
+
+    :param at: the time that the row has if it did: nobody else's change has it.
+    """
+
+    event: Event
+    id: int
+    at: datetime
+    origin: Origin
+
+
 class Ledger:
     """Enrollments, their events, and who waits for them.
 
@@ -78,6 +92,7 @@ class Ledger:
         self.replay = replay
         self._audit = audit
         self._waiters: defaultdict[int, list[tuple[Enrollment, Deferred[Enrollment | None]]]] = defaultdict(list)
+        self._doubts: list[_Doubt] = []
         self._looked = self.now()
         self._patient = True
         self._beaten: float | None = None
@@ -151,29 +166,49 @@ class Ledger:
         :param row: as it was when the event came about: an event of one submission is none of a later one.
         :param origin: of the request that brought it about.
         :return: the row after it, or None when its state does not take the event any more.
-        :raises StoreUnavailable: the event is not written down.
+        :raises StoreUnavailable: the event is not written down, or that is in doubt: if it was, it is told later.
         """
+        tried: list[datetime] = []
 
         def move() -> Enrollment | None:
             # The time is taken when it is this change's turn, or others would not find it among the latest.
+            tried.append(self.now())
             states, lasts = (sources(event), target(event)), event not in PASSING
-            return self._store.move(row.id, *states, self.now(), row, recorded, durable=lasts, **changes)
+            return self._store.move(row.id, *states, tried[0], row, recorded, durable=lasts, **changes)
 
         recorded = self._recorded(event, origin)
-        moved = await self.run(move)
+        await self._resolve([each for each in self._doubts if each.id == row.id])
+        try:
+            moved = await self.run(move)
+        except StoreUnavailable:
+            self._doubts += [_Doubt(event, row.id, at, origin) for at in tried]
+            raise
         if moved is not None:
-            self._happened(event, moved, origin)
+            self._happened(event, moved, origin, is_attested=event is Event.TAKEN)  # by whoever took it
         return moved
+
+    async def _resolve(self, doubts: Sequence[_Doubt]) -> None:
+        """Find out whether these events are in the store, and tell of those that are.
+
+        :raises StoreUnavailable: it cannot say; they stay in doubt.
+        """
+        for each in doubts:
+            row = await self.run(partial(self._store.get, each.id))
+            if each not in self._doubts:  # another found out meanwhile: it is told once
+                continue
+            self._doubts.remove(each)
+            if row is not None and (row.state, row.updated) == (target(each.event), each.at):
+                self._happened(each.event, row, each.origin)
 
     def _recorded(self, event: Event, origin: Origin = NOWHERE) -> Callable[[Enrollment], Record] | None:
         """What the store writes into the audit of an event, given the row after it."""
         audit = self._audit
         return None if audit is None else lambda row: audit.stamped(describe(event, row, origin))
 
-    def _happened(self, event: Event, row: Enrollment, origin: Origin = NOWHERE) -> None:
+    def _happened(self, event: Event, row: Enrollment, origin: Origin = NOWHERE, *, is_attested: bool = False) -> None:
         """Tell of an event that is in the store, and in its audit."""
         self._record(event, row)
-        if self._audit is not None and event is not Event.TAKEN:  # which is attested by whoever took it
+        if self._audit is not None and not is_attested:
             self._audit.repeat(describe(event, row, origin))
         self._tell(row)
 
@@ -241,6 +276,7 @@ class Ledger:
 
     async def _look(self) -> None:
         now = self.now()
+        await self._resolve(list(self._doubts))
         if self._waiters:
             since = self._looked - _OVERLAP
             for row in await self.run(lambda: self._store.changed(since)):

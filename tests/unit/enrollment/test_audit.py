@@ -120,6 +120,36 @@ class Audited(Base):
         assert self.successResultOf(self.node.ask(request)).certificate is not None
         assert len(self.ca.asked) == 1
 
+    def test_what_the_database_took_without_saying_so_is_recorded_once_in_each_place(self) -> None:
+        request = csr()
+        self.node.hold(3)  # joining, taking, and noting the certificate
+        answer = self.node.ask(request)
+        self.node.go_on(unconfirmed=True)
+        assert self.kind_of(answer) is Kind.UNDECIDED
+        self.clock.advance(1)
+        self.successResultOf(self.node.ask(request)).written()
+        granted, written = "enrollment granted", "enrollment written out"
+        assert [facts["event"] for facts in self.stored()] == ["enrollment taken", granted, written]
+        assert [record.event.value for record in self.trail.repeated] == [granted, written]
+        assert [event for event, _ in self.node.events] == [Event.TAKEN, Event.GRANTED, Event.WRITTEN]
+        assert [record.values()["time"] for record in self.trail.repeated] == [
+            facts["time"] for facts in self.stored()[1:]
+        ]
+
+    def test_what_was_taken_without_anybody_knowing_is_recorded_though_nobody_attests_it(self) -> None:
+        self.node.hold(2)  # joining and taking
+        origin = Origin(reference="05fe2e9a")
+        answer = self.node.ask(csr(), replace(ALICE, origin=origin))
+        self.node.go_on(unconfirmed=True)
+        assert self.kind_of(answer) is Kind.UNREACHABLE
+        for _ in range(2):
+            self.successResultOf(Deferred.fromCoroutine(self.node.ledger._look()))
+        assert [(record.event.value, record.reference) for record in self.trail.repeated] == [
+            ("enrollment taken", "05fe2e9a")
+        ]
+        assert (self.trail.attested, self.ca.asked) == ([], [])
+        assert [event for event, _ in self.node.events] == [Event.TAKEN]
+
     def test_no_record_of_the_database_no_request(self) -> None:
         self.node.store._database.write = self.broken  # type: ignore[method-assign]
         self.kind_of(self.node.ask(csr()))

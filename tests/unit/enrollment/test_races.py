@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
@@ -11,6 +13,7 @@ from kipuka.enrollment.ledger.ledger import BEAT, DEAD
 from kipuka.enrollment.ledger.states import Event
 from kipuka.errors import Kind
 from kipuka.store.rows import Enrollment, State
+from kipuka.store.store import StoreUnavailable
 from tests.support import pki
 from tests.unit.enrollment.office import BOB, Node, csr, der
 from tests.unit.enrollment.test_polling import INTERVAL, SETTLE, TrackedCase
@@ -184,6 +187,7 @@ class Unconfirmed(TrackedCase):
         self.clock.pump([BEAT] * 20)
         assert self.node.states() == [State.RECEIVED]
         assert self.successResultOf(self.node.ask(request)).certificate is not None
+        assert self.told() == [Event.TAKEN, Event.LOST, Event.ABSENT, Event.TAKEN, Event.GRANTED]
 
     def test_a_row_that_is_being_submitted_is_left_alone_however_long_it_takes(self) -> None:
         self.tracked.script = [Deferred()]
@@ -203,6 +207,35 @@ class Unconfirmed(TrackedCase):
         self.clock.advance(1)
         assert self.successResultOf(self.node.ask(request)).certificate is not None
         assert (self.node.states(), len(self.tracked.asked)) == ([State.ISSUED], 1)
+
+    def test_what_a_poller_noted_without_anybody_knowing_is_told_once(self) -> None:
+        answer, request = self.pending("7")
+        self.tracked.pending.clear()
+        self.tracked.results["7"] = self.tracked.issue(request)
+        self.node.hold(5)  # its own rows, the lease, orphans, open rows, and noting the certificate
+        self.poller().start()
+        assert self.node.states() == [State.ISSUED]
+        self.node.go_on(unconfirmed=True)
+        assert Event.GRANTED not in self.told()
+        self.clock.pump([1] * 5)
+        assert self.told().count(Event.GRANTED) == 1
+        assert self.successResultOf(answer).certificate is not None
+
+    def test_what_was_not_noted_is_told_once_when_it_is(self) -> None:
+        at_ca, request = Deferred[Outcome](), csr()
+        self.tracked.script = [at_ca]
+        answer = self.node.ask(request)
+        with patch.object(self.node.store._database, "write", side_effect=StoreUnavailable("the connection was lost")):
+            at_ca.callback(self.tracked.issue(request))
+            assert self.kind_of(answer) is Kind.UNDECIDED
+            self.clock.pump([1] * 5)
+            assert self.told() == [Event.TAKEN]
+        self.clock.pump([1] * 5)
+        assert self.told() == [Event.TAKEN, Event.GRANTED]
+        assert self.node.ledger._doubts == []
+
+    def told(self) -> list[Event]:
+        return [event for event, _ in self.node.events]
 
 
 class Listed(TrackedCase):
