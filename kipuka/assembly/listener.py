@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from cryptography import x509
 from OpenSSL import SSL
+from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.http import Request
@@ -21,7 +23,7 @@ from kipuka.config import material, model
 from kipuka.observe.seldom import Seldom
 from kipuka.tls.contexts import ClientCertificates, ServerMaterial
 from kipuka.tls.server import ServerConnections
-from kipuka.web.http.limits import ConnectionLimit, Limits
+from kipuka.web.http.limits import ConnectionLimit, LimitedChannel, Limits
 from kipuka.web.http.session import client_address, reference
 from kipuka.web.http.site import EstSite
 from kipuka.web.http.tree import Tree
@@ -56,7 +58,8 @@ class Front:
         seldom = Seldom(base.reactor.seconds)
         ended = monitoring.handshakes(metrics, seldom)
         self._site = EstSite(tree, base.reactor, _limits(server), _log_access, ended, tree.speaks_json)
-        self._connections = ServerConnections(face.tls, monitoring.refusals(metrics, audit_refused(base.trail.note)))
+        refused = monitoring.refusals(metrics, audit_refused(base.trail.note))
+        self._connections = ServerConnections(face.tls, refused, _end)
         lists.bind(self._connections)
         secured = TLSMemoryBIOFactory(self._connections, isClient=False, wrappedFactory=self._site, clock=base.reactor)
         self.factory = ConnectionLimit(
@@ -103,6 +106,11 @@ def crls(tls: model.Tls) -> tuple[x509.CertificateRevocationList, ...]:
 
 def _limits(server: model.Server) -> Limits:
     return Limits(server.max_body_size, server.header_timeout, server.body_timeout, server.idle_timeout)
+
+
+def _end(protocol: IProtocol) -> None:
+    """End a connection over HTTP; what it has asked already is answered."""
+    cast("LimitedChannel", protocol).last_request()
 
 
 def _log_access(request: Request) -> None:

@@ -6,13 +6,14 @@ or CRLs mean a new context, swapped in :attr:`ServerConnections.context`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocol
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
@@ -72,22 +73,27 @@ class ServerConnections:
 
     :param material: what the first context is built from.
     :param refused: called, in the handshake, once for each refused certificate.
+    :param end: called with the protocol of each open connection whose client certificate has been revoked since.
     """
 
-    def __init__(self, material: ServerMaterial, refused: Refusals) -> None:
+    def __init__(
+        self, material: ServerMaterial, refused: Refusals, end: Callable[[IProtocol], None] = lambda _protocol: None
+    ) -> None:
         self._refused = refused
+        self._end = end
         self._own: dict[str, x509.CertificateRevocationList] = {}
         self._protocols: WeakKeyDictionary[SSL.Connection, ReferenceType[TLSMemoryBIOProtocol]] = WeakKeyDictionary()
         self._material = material
         self.context = self._build(material, self._own)
 
     def honour(self, ca_id: str, crl: x509.CertificateRevocationList) -> None:
-        """Refuse what this CRL of one of kipuka's own CAs lists, from the next connection on.
+        """Refuse what this CRL of one of kipuka's own CAs lists: from the next connection on, and on open ones.
 
         It is no reason to ask for CRLs of the other trust anchors, as those of :class:`ServerMaterial` are.
         """
         self._own[ca_id] = crl
         self.context = self._build(self._material, self._own)
+        self._end_revoked(crl)
 
     def replace(self, material: ServerMaterial) -> None:
         """Use other certificates, keys or CRLs from the next connection on.
@@ -105,6 +111,19 @@ class ServerConnections:
         connection = SSL.Connection(self.context, None)
         self._protocols[connection] = ref(tlsProtocol)
         return connection
+
+    def _end_revoked(self, crl: x509.CertificateRevocationList) -> None:
+        """End the connections whose clients it lists; those that still shake hands are checked by all there is then."""
+        by_serial = defaultdict(list)
+        for connection, reference in list(self._protocols.items()):
+            protocol, certificate = reference(), connection.get_peer_certificate()
+            if protocol is not None and certificate is not None:
+                by_serial[certificate.get_serial_number()].append((certificate, protocol))
+        # One way through the CRL, which may be long, however many connections there are.
+        for serial in by_serial.keys() & {entry.serial_number for entry in crl} if by_serial else ():
+            for certificate, protocol in by_serial[serial]:
+                if _is_listed(certificate, [crl]):
+                    self._end(protocol.wrappedProtocol)
 
     def _build(self, material: ServerMaterial, own: Mapping[str, x509.CertificateRevocationList]) -> SSL.Context:
         context = server_context(material)
@@ -131,7 +150,9 @@ class ServerConnections:
 
         def verify(connection: SSL.Connection, certificate: crypto.X509, errno: int, depth: int, ok: int) -> bool:
             if ok or (lenient and errno == _NO_CRL):
-                if not (beside and _is_listed(certificate, beside)):
+                # A context that has been replaced since the connection was made knows an older one.
+                looked_at = beside if self.context is context else [*self._own.values()]
+                if not (looked_at and _is_listed(certificate, looked_at)):
                     return True
                 errno = _REVOKED
             return self._refuse(connection, certificate, errno, depth)

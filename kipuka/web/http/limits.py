@@ -29,6 +29,9 @@ _log = Logger("kipuka.access")
 LINGER = 5
 """Seconds in which a refused client may read the refusal before its connection is cut."""
 
+LIFETIME = 3600
+"""Seconds after which a connection ends with its next answer: its certificate may have expired since the handshake."""
+
 _LONGEST_LENGTH = 100
 _HOST = re.compile(rb"[A-Za-z0-9._~:\[\]-]{0,300}")
 _WITH_BODY = {b"POST", b"PUT", b"PATCH", b"QUERY"}
@@ -66,6 +69,7 @@ class LimitedChannel(HTTPChannel):
     refused = False
     _deadline: IDelayedCall | None = None
     _cut: IDelayedCall | None = None
+    _lifetime: IDelayedCall | None = None
     _outgoing: Outgoing | None = None
     _in_request = False
     _last = False
@@ -75,6 +79,7 @@ class LimitedChannel(HTTPChannel):
         """Start the clock for the handshake and the first byte."""
         super().connectionMade()
         self._set_deadline(self.limits.idle_seconds, self._out_of_time)
+        self._lifetime = self.callLater(LIFETIME, self.last_answer)
 
     def dataReceived(self, data: bytes) -> None:
         """Start the header's clock with its first byte; drop everything once refused."""
@@ -153,8 +158,9 @@ class LimitedChannel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget the clocks and tell the site."""
         self._set_deadline(None)
-        if self._cut is not None and self._cut.active():
-            self._cut.cancel()
+        for call in (self._cut, self._lifetime):
+            if call is not None and call.active():
+                call.cancel()
         if self._outgoing is not None:
             self._outgoing.lost()
         super().connectionLost(reason)

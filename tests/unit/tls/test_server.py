@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from OpenSSL import SSL
+
 from kipuka.tls.contexts import ServerMaterial
 from kipuka.tls.server import RefusedCertificate, ServerConnections
 from tests.support import pki
@@ -34,6 +36,17 @@ def test_the_crl_of_an_own_ca_needs_none_of_other_anchors() -> None:
     listener.honour("own", OWN.crl([REVOKED.certificate]))
     assert listener.says(REVOKED) == "revoked"
     assert listener.says(DEVICE) == listener.says(ROOT.client("CN=birth")) == "welcome"
+
+
+def test_a_handshake_that_had_begun_is_refused_too() -> None:
+    listener = Listener()
+
+    def revoke_then_show(context: SSL.Context) -> None:  # when the server's side has its context already
+        listener.honour("own", OWN.crl([REVOKED.certificate]))
+        show(REVOKED)(context)
+
+    handshake(listener, revoke_then_show)
+    assert [each.reason for each in listener.refused] == ["revoked"]
 
 
 def test_the_crl_of_an_own_ca_that_is_gone_refuses_nobody_once_it_is_out_of_date() -> None:

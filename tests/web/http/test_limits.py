@@ -12,7 +12,7 @@ from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent, globalLogPublisher
 
-from kipuka.web.http.limits import LINGER, ConnectionLimit, Limits
+from kipuka.web.http.limits import LIFETIME, LINGER, ConnectionLimit, Limits
 from tests.support import pki
 from tests.web.fakes import World, basic, body
 from tests.web.wire import EST, Client, message
@@ -126,6 +126,16 @@ def test_enc_20_an_idle_connection_is_closed(world: World, requests: int) -> Non
     world.clock.advance(2 * LINGER)
     client.hang_up()
     assert not world.clock.getDelayedCalls()
+
+
+def test_tls_07_a_connection_ends_after_an_hour_with_its_next_answer(world: World) -> None:
+    client = world.client()
+    while world.clock.seconds() < LIFETIME - 1:
+        assert client.get(f"{EST}/cacerts").field("Connection") is None
+        world.clock.advance(LIMITS.idle_seconds / 2)
+    world.clock.advance(2)
+    assert client.get(f"{EST}/cacerts").field("Connection") == "close"
+    assert client.closed
 
 
 def test_enc_20_a_connection_that_is_cut_has_no_timer_left(world: World) -> None:
