@@ -21,12 +21,16 @@ from kipuka.errors import Kind, RequestError
 # argon2-cffi's own defaults differ between its releases; little memory, for many devices may log in at once.
 _HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, hash_len=32, salt_len=16)
 
-_BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+# The last characters of bcrypt's salt and hash, and of base64, have bits to spare. Where one of them is set, no
+# password matches (bcrypt), or the hash cannot be decoded (argon2).
+_BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]")
 _BCRYPT_MAX_BYTES = 72
 """bcrypt looks at no more; the programs that make such files cut longer passwords off here."""
 _BCRYPT_COSTS = range(4, 17)
+_NUMBER = r"([1-9][0-9]{0,8})"
+_BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048])?"
 _ARGON2ID = re.compile(
-    r"\$argon2id\$v=19\$m=([0-9]{1,9}),t=([0-9]{1,9}),p=([0-9]{1,9})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}"
+    rf"\$argon2id\$v=19\$m={_NUMBER},t={_NUMBER},p={_NUMBER}\$(?=[^$]{{11,86}}\$){_BASE64}\$(?=.{{22,86}}\Z){_BASE64}"
 )
 
 LONGEST = 768

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,9 @@ _ATTRIBUTE_NAMES = {
 }
 
 _STRONG_HASHES = frozenset({"sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"})
+_TEXT = frozenset({0x03, 0x0C, 0x12, 0x13, 0x14, 0x16, 0x1C, 0x1E})
+"""Tags of values in names (RFC 5280 App. A.1): those of DirectoryString; IA5String for email and domainComponent;
+NumericString; BIT STRING, which cryptography reads in an x500UniqueIdentifier only."""
 _PLAIN = re.compile(r"[!-~]+")
 _CODECS = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii"}
 """By tag: UTF8String, PrintableString, T61String, IA5String (RFC 2985 §5.4.1, and what clients send)."""
@@ -196,6 +200,7 @@ def _names(request: x509.CertificateSigningRequest) -> tuple[x509.Name, x509.Sub
         raise _malformed(
             f"The subject is too long: use at most {MAX_SUBJECT_PARTS} attributes and {MAX_SUBJECT_TEXT} characters."
         )
+    _check_values(subject)
     with _library("The extensions asked for cannot be read: check their encoding and that none occurs twice."):
         extensions = request.extensions
     try:
@@ -209,6 +214,29 @@ def _names(request: x509.CertificateSigningRequest) -> tuple[x509.Name, x509.Sub
     return subject, alternative
 
 
+def _check_values(name: x509.Name) -> None:
+    """Refuse values that are not text, or text that nobody writes (RFC 5280 §4.1.2.4, §4.1.2.6, App. A.1).
+
+    OpenSSL cannot read a certificate that has another type in a name.
+    """
+    for part in name:
+        attribute = part.rfc4514_attribute_name
+        if _tag(part) not in _TEXT:
+            raise _malformed(f"The attribute {attribute} in a name is not text: encode it as UTF8String.")
+        if not part.value:
+            raise _malformed(f"The attribute {attribute} in a name is empty: give it a value or leave it out.")
+        if isinstance(part.value, str) and any(unicodedata.category(character) == "Cc" for character in part.value):
+            raise _malformed(f"The attribute {attribute} in a name holds control characters: leave them out.")
+
+
+def _tag(part: x509.NameAttribute[str | bytes]) -> int:
+    """Return the first octet of a value, which cryptography tells in no other way."""
+    element = x509.Name([part]).public_bytes()
+    for _ in ("Name", "RelativeDistinguishedName", "AttributeTypeAndValue"):
+        element = elements.content(element)
+    return element[2 + element[1]]  # after the OID, whose length takes one octet
+
+
 def _check_name(name: x509.GeneralName) -> None:
     """Refuse what no such name can be (RFC 5280 §4.2.1.6): programs that read C strings stop at a NUL, for one."""
     match name:
@@ -217,6 +245,8 @@ def _check_name(name: x509.GeneralName) -> None:
                 "A DNS, email or URI name in the subjectAltName is empty or holds blanks, control or non-ASCII"
                 " characters: write it in plain ASCII, other letters in the form that IDNA gives them (xn--...)."
             )
+        case x509.DirectoryName():
+            _check_values(name.value)
         case x509.IPAddress(value=ipaddress.IPv4Network() | ipaddress.IPv6Network()):
             raise _malformed(
                 "An IP name in the subjectAltName is a range of addresses: ask for each address by itself."

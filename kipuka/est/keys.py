@@ -114,8 +114,10 @@ def check_strength(key: CertificatePublicKeyTypes) -> None:
             _check_rsa(key)
         case ec.EllipticCurvePublicKey() if key.curve.name in _CURVES:
             pass
-        case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
-            pass
+        case ed25519.Ed25519PublicKey():
+            _check_order(key, _P_25519, {0, 1, _P_25519 - 1, _Y_OF_ORDER_8, _P_25519 - _Y_OF_ORDER_8})
+        case ed448.Ed448PublicKey():
+            _check_order(key, _P_448, {0, 1, _P_448 - 1})
         case _:
             raise _refused(f"Keys of type {describe(key)} are not accepted: {_ADVICE}.")
 
@@ -148,6 +150,26 @@ def _is_roca(modulus: int) -> bool:
     modulus has that property with a chance of about 2^-27 or less.
     """
     return all(modulus % prime in residues for prime, residues in _ROCA_RESIDUES.items())
+
+
+_P_25519, _P_448 = 2**255 - 19, 2**448 - 2**224 - 1  # RFC 8032 §5.1, §5.2
+_Y_OF_ORDER_8 = int.from_bytes(
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
+)
+
+
+def _check_order(key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey, p: int, small: set[int]) -> None:
+    """Refuse the points of order 1, 2, 4 and 8: signatures that fit them can be made without a private key.
+
+    They are the 8 of libsodium's ge25519_has_small_order (4 on Ed448, whose cofactor is 4), told by y alone. The first
+    bit of an encoding is the sign of x; a y of p or more is another encoding of y - p, and OpenSSL takes some.
+
+    :param small: the y of these points.
+    """
+    octets = key.public_bytes_raw()
+    y = int.from_bytes(octets, "little") % (1 << (8 * len(octets) - 1))
+    if y % p in small:
+        raise _refused(f"With this {describe(key)} key anybody could sign: make a new key with a sound generator.")
 
 
 def _refused(text: str) -> RequestError:

@@ -15,7 +15,7 @@ from kipuka.web.http.json_answers import MEDIA_TYPE
 _MEANING = {
     400: "The request cannot be read; the message names what is wrong.",
     401: "No administrator has shown that they are calling.",
-    403: "The token lacks the scope.",
+    403: "The token lacks the scope, or a browser sent a change for a page of another site.",
     404: "There is no such thing.",
     408: "The request took too long to arrive.",
     409: "It does not fit the state things are in, or several are meant; the message names them.",

@@ -160,3 +160,24 @@ def bearer_token(request: Request) -> str | None:
     header = request.getHeader(b"authorization")
     scheme, _, value = header.partition(b" ") if header is not None else (b"", b"", b"")
     return value.strip().decode("latin-1") if scheme.lower() == b"bearer" else None
+
+
+def check_origin(request: Request) -> None:
+    """Refuse what a page of another site had a browser send with an administrator's certificate (CSRF).
+
+    A browser shows the certificate by itself, a token never. The fields are those it adds (W3C Fetch Metadata; RFC 6454
+    §7); programs send neither.
+
+    :raises RequestError: FORBIDDEN.
+    """
+    if bearer_token(request) is not None:
+        return
+    sites, origins, hosts = (
+        [value.strip().lower() for value in request.requestHeaders.getRawHeaders(name, ())]
+        for name in (b"sec-fetch-site", b"origin", b"host")
+    )
+    own = [b"https://" + host for host in hosts]
+    if any(site not in (b"same-origin", b"none") for site in sites) or any(origin not in own for origin in origins):
+        raise RequestError(
+            Kind.FORBIDDEN, "A browser sent this for a page of another site: send it with a program such as curl."
+        )

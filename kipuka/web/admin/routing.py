@@ -24,7 +24,7 @@ from kipuka.access.tokens import Scope
 from kipuka.errors import Kind, KipukaError, RequestError
 from kipuka.observe.audit.record import Audit, AuditEvent, Record
 from kipuka.web.admin import parameters
-from kipuka.web.admin.door import Administrator, Door, TooManyFailuresError, bearer_token
+from kipuka.web.admin.door import Administrator, Door, TooManyFailuresError, bearer_token, check_origin
 from kipuka.web.admin.parameters import Parameter, Schema
 from kipuka.web.http import json_answers, session
 from kipuka.web.http.answers import Answer, prepare
@@ -169,6 +169,8 @@ class Gate:
             if isinstance(route.access, Scope):
                 by = (await self._door.admit(request, route.access)).name
                 facts["caller"] = by
+                if route.event is not None:
+                    check_origin(request)
             values = [parameters.read(parameter, within[parameter.name]) for parameter in route.within]
             call = Call(request, by, parameters.query(request.uri, route.query), facts)
             answer = await perform(call, *values)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argon2
 import bcrypt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kipuka.access import users as module
@@ -99,9 +100,13 @@ def test_argon2_parameters_are_ours() -> None:
         (ARGON2ID.replace("m=19456", "m=9999999"), "more than 1 GiB"),
         (ARGON2ID.replace("t=2", "t=99"), "20 passes"),
         (ARGON2ID.replace("m=19456", "m=4"), "too little memory"),
+        (ARGON2ID.replace("m=19456", "m=019456"), "damaged argon2id"),
+        (ARGON2ID.replace("t=2", "t=0"), "damaged argon2id"),
         (BCRYPT.replace("$04$", "$31$"), "cost 31"),
         (BCRYPT[:-1], "damaged bcrypt"),
         (BCRYPT.replace("$2b$", "$2x$"), "damaged bcrypt"),
+        (BCRYPT[:28] + "/" + BCRYPT[29:], "damaged bcrypt"),
+        (BCRYPT[:-1] + "/", "damaged bcrypt"),
         ("plaintext-password", "expected an argon2id"),
         ("", "expected an argon2id"),
     ],
@@ -114,6 +119,37 @@ def test_hashes_refused(hashed: str, said: str) -> None:
     assert said in fault
     if hashed:
         assert hashed not in fault
+
+
+BASE64 = st.text("AQgwEx9/+", max_size=90)
+
+
+@settings(deadline=None)
+@given(salt=BASE64, digest=BASE64)
+@example(salt="A" * 13, digest="A" * 22)
+@example(salt="A" * 10 + "B", digest="A" * 22)
+@example(salt="A" * 11, digest="A" * 25)
+@example(salt="A" * 11, digest="A" * 21 + "B")
+def test_a_hash_that_is_taken_can_be_checked(salt: str, digest: str) -> None:
+    """Whoever is held against it: else one line would be an error of the server to every unknown user."""
+    try:
+        users = Users.parse(f"u:$argon2id$v=19$m=8,t=1,p=1${salt}${digest}\n")
+    except UsersFileError:
+        return
+    for name in ("u", "nobody"):
+        assert refused(users, name, "x").kind is Kind.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("length", [16, 17, 18, 64])
+def test_argon2id_of_other_programs_is_taken(length: int) -> None:
+    """With other lengths of salt and hash."""
+    other = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, hash_len=length, salt_len=length)
+    Users.parse(f"u:{other.hash('p:q')}\n").verify("u", "p:q")
+
+
+def test_bcrypt_of_any_salt_is_taken() -> None:
+    for _ in range(20):
+        Users.parse(f"u:{bcrypt.hashpw(b'p:q', bcrypt.gensalt(4)).decode()}\n").verify("u", "p:q")
 
 
 def test_every_bad_line_at_once() -> None:

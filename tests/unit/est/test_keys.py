@@ -115,3 +115,43 @@ def test_enr_09_roca_fingerprint() -> None:
     with pytest.raises(RequestError, match="ROCA"):
         keys.check_strength(rsa_public(modulus))
     keys.check_strength(RSA_2048)
+
+
+P_25519, P_448 = 2**255 - 19, 2**448 - 2**224 - 1
+D = -121665 * pow(121666, -1, P_25519)
+"""Of the curve -x^2 + y^2 = 1 + d x^2 y^2 (RFC 8032 section 5.1)."""
+
+
+def small_orders() -> list[ed25519.Ed25519PublicKey | ed448.Ed448PublicKey]:
+    eight = keys._Y_OF_ORDER_8
+    return [
+        *(
+            ed25519.Ed25519PublicKey.from_public_bytes((y | sign << 255).to_bytes(32, "little"))
+            for y in (0, 1, P_25519 - 1, P_25519, P_25519 + 1, eight, P_25519 - eight)
+            for sign in (0, 1)
+        ),
+        *(
+            ed448.Ed448PublicKey.from_public_bytes((y | sign << 455).to_bytes(57, "little"))
+            for y in (0, 1, P_448 - 1, P_448, P_448 + 1)
+            for sign in (0, 1)
+        ),
+    ]
+
+
+@pytest.mark.parametrize("key", small_orders(), ids=lambda key: key.public_bytes_raw().hex())
+def test_enr_09_keys_of_small_order_are_refused(key: ed25519.Ed25519PublicKey) -> None:
+    with pytest.raises(RequestError, match="anybody could sign") as caught:
+        keys.check_strength(key)
+    assert caught.value.kind is Kind.FORBIDDEN
+
+
+def test_enr_09_anybody_can_sign_for_a_key_of_small_order() -> None:
+    """Which is why they are refused: the library itself takes such signatures."""
+    neutral = (1).to_bytes(32, "little")
+    ed25519.Ed25519PublicKey.from_public_bytes(neutral).verify(neutral + bytes(32), b"anything")
+
+
+def test_the_points_of_order_8() -> None:
+    """The double of one has y = 0, from which follows d y^4 + 2 y^2 = 1."""
+    y = keys._Y_OF_ORDER_8
+    assert (D * y**4 + 2 * y**2) % P_25519 == 1

@@ -10,7 +10,7 @@ from twisted.web.resource import Resource
 
 from kipuka.access.tokens import Scope
 from kipuka.web.admin.api import AdminApi
-from kipuka.web.admin.routing import ANYBODY
+from kipuka.web.admin.routing import ANYBODY, Route
 from kipuka.web.health import HealthPages
 from kipuka.web.http.site import EstSite
 from kipuka.web.http.tree import Tree
@@ -123,6 +123,58 @@ def test_a_subject_of_more_than_1024_characters_is_none_of_theirs(world: World) 
         longest = ",".join(["OU=a"] * 205)
         assert (len(longest), asked(longest).status) == (1024, 200)
         error(asked(f"{longest}a"), 401, "unauthenticated")
+
+
+CHANGES = [route for route in AdminApi.routes.all if route.event is not None]
+FOREIGN: list[dict[str, str | None]] = [
+    {"sec_fetch_site": "cross-site"},
+    {"sec_fetch_site": "same-site"},
+    {"origin": "https://evil.example"},
+    {"origin": "null"},
+    {"origin": "http://est.example"},
+    {"origin": "https://est.example:8443"},
+    {"origin": "https://est.example.evil.example", "sec_fetch_site": "same-origin"},
+    {"origin": "https://est.example", "sec_fetch_site": "cross-site"},
+]
+OWN: list[dict[str, str | None]] = [
+    {},
+    {"sec_fetch_site": "none"},
+    {"sec_fetch_site": "same-origin", "origin": "https://est.example"},
+    {"host": "EST.example:8443", "origin": "https://est.example:8443"},
+]
+
+
+def changing(admin: Office, route: Route, token: str | None = None, **fields: str | None) -> Answer:
+    """Ask for a change, with a token or as an administrator's browser does: with the certificate."""
+    own = admin.administrators.client("CN=Ada")
+    client = admin.client(own.certificate, admin.administrators.certificate)
+    if token is not None:
+        fields["authorization"] = f"Bearer {admin.tokens[token]}"
+    path = re.sub(r"\{\w+\}", "1", route.path)
+    return client.post(path, b'{"serial": "1"}', **{"content_type": "application/json", **fields})
+
+
+@pytest.mark.parametrize("fields", FOREIGN, ids=str)
+@pytest.mark.parametrize("route", CHANGES, ids=lambda route: route.path)
+def test_a_page_of_another_site_changes_nothing_with_an_administrators_certificate(
+    admin: Office, route: Route, fields: dict[str, str | None]
+) -> None:
+    admin.enroll(pending=True)
+    admin.world.audited.clear()
+    assert "page of another site" in error(changing(admin, route, **fields), 403, "forbidden")
+    ((event, facts),) = admin.world.audited
+    assert (event, facts["caller"]) == ("admin refusal", "certificate:CN=Ada")
+    assert not admin.revocation.asked
+    assert changing(admin, route, "revoke", **fields).status == 200
+
+
+@pytest.mark.parametrize("fields", OWN, ids=str)
+@pytest.mark.parametrize("route", CHANGES, ids=lambda route: route.path)
+def test_programs_and_pages_of_its_own_change_things(
+    admin: Office, route: Route, fields: dict[str, str | None]
+) -> None:
+    admin.enroll(pending=True)
+    assert changing(admin, route, **fields).status == 200
 
 
 def test_a_token_that_is_shown_decides_whatever_the_certificate(admin: Office) -> None:
