@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from copy import copy
 from http.cookiejar import CookieJar
 from typing import Any, Self, cast
@@ -69,7 +70,7 @@ class Client:
     ) -> None:
         self._url = url.rstrip("/")
         self._connections = agent
-        self._agent = CookieAgent(agent, CookieJar())
+        self._agent = CookieAgent(agent, _Cookies())
         self._clock = clock
         self.timeout = timeout
         self._free = DeferredSemaphore(max_connections)
@@ -100,7 +101,7 @@ class Client:
         What Dogtag gives to a session (100 nonces at most, one for each thing) is then nobody else's.
         """
         other = copy(self)
-        other._agent = CookieAgent(self._connections, CookieJar())  # noqa: SLF001 - one of the same
+        other._agent = CookieAgent(self._connections, _Cookies())  # noqa: SLF001 - one of the same
         return other
 
     async def get(self, path: str, limit: int = BODY_LIMIT, *, at_once: bool = False) -> Answer:
@@ -170,6 +171,8 @@ class Client:
                 return await self._exchange(method, path, body, limit, attempts - 1)
             raise error(_lost(lost, repeatable=repeatable), f"{what}: {_reasons(lost)}") from None
         except Exception as failed:
+            if body is not None and body.has_begun and not repeatable:  # whatever this is, it came after the sending
+                raise error(Kind.NO_ANSWER, f"{what}: {_reasons(failed)}") from None
             unreachable = error(Kind.UNREACHABLE, f"{what}: {_reasons(failed)}")
             unreachable.connection_refused = isinstance(failed, failures.ConnectionRefusedError)
             raise unreachable from None
@@ -180,6 +183,14 @@ class Client:
                 return await self._exchange(method, path, body, limit, attempts - 1)
             kind = _lost(lost, repeatable=repeatable)
             raise error(kind, f"{what}, in the body of the answer: {_reasons(lost)}") from None
+
+
+class _Cookies(CookieJar):
+    """Does without the cookies of an answer that it cannot read, so that they do not cost the answer."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        with suppress(Exception):
+            super().extract_cookies(response, request)
 
 
 async def _read(response: IResponse, limit: int) -> Answer:
@@ -245,11 +256,13 @@ class _Body:
         self._send_before = send_before
         self.length = len(body)
         self.is_held_back = False
+        self.has_begun = False
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         if self._clock.seconds() >= self._send_before:
             self.is_held_back = True
             raise TimeoutError
+        self.has_begun = True
         written: Deferred[None] = Deferred()
         consumer.write(self._body)
         written.callback(None)

@@ -95,6 +95,10 @@ class Script(Resource):
         request.setHeader("set-cookie", "JSESSIONID=abc; Path=/; Secure; HttpOnly")
         return b"{}"
 
+    def do_odd_cookie(self, request: Request) -> bytes:
+        request.setHeader("set-cookie", b"user=Jos\xe9; Path=/")
+        return b"{}"
+
     def do_redirect(self, request: Request) -> bytes:
         request.setResponseCode(302)
         request.setHeader("location", "/ok")
