@@ -30,7 +30,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IPolicyForHT
 from zope.interface import implementer
 
 from kipuka import __version__
-from kipuka.authority.dogtag.rest.connection import TLSEndpoints
+from kipuka.authority.dogtag.rest.connection import HeaderTooLongError, TLSEndpoints
 from kipuka.authority.dogtag.rest.outcome import error
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.errors import Kind
@@ -167,9 +167,10 @@ class Client:
         except _MAYBE_SENT as lost:
             if body is not None and body.is_held_back:
                 raise error(Kind.UNREACHABLE, f"{what}: held back, its time was over") from None
-            if attempts > 1 and not _timed_out(lost):
+            kind = _lost(lost, repeatable=repeatable)
+            if attempts > 1 and kind is Kind.UNREACHABLE:
                 return await self._exchange(method, path, body, limit, attempts - 1)
-            raise error(_lost(lost, repeatable=repeatable), f"{what}: {_reasons(lost)}") from None
+            raise error(kind, f"{what}: {_reasons(lost)}") from None
         except Exception as failed:
             if body is not None and body.has_begun and not repeatable:  # whatever this is, it came after the sending
                 raise error(Kind.NO_ANSWER, f"{what}: {_reasons(failed)}") from None
@@ -179,9 +180,9 @@ class Client:
         try:
             return await _read(response, limit)
         except (ResponseFailed, CancelledError) as lost:
-            if attempts > 1 and not _timed_out(lost):
-                return await self._exchange(method, path, body, limit, attempts - 1)
             kind = _lost(lost, repeatable=repeatable)
+            if attempts > 1 and kind is Kind.UNREACHABLE:
+                return await self._exchange(method, path, body, limit, attempts - 1)
             raise error(kind, f"{what}, in the body of the answer: {_reasons(lost)}") from None
 
 
@@ -280,13 +281,13 @@ class _Body:
 
 def _lost(failed: Exception, *, repeatable: bool) -> Kind:
     """Say what a broken exchange leaves open: what only asks can be asked again, unless the server hangs."""
-    return Kind.UNREACHABLE if repeatable and not _timed_out(failed) else Kind.NO_ANSWER
+    if _is(failed, HeaderTooLongError):
+        return Kind.BAD_ANSWER
+    return Kind.UNREACHABLE if repeatable and not _is(failed, CancelledError) else Kind.NO_ANSWER
 
 
-def _timed_out(failed: Exception) -> bool:
-    return isinstance(failed, CancelledError) or any(
-        reason.check(CancelledError) for reason in getattr(failed, "reasons", ())
-    )
+def _is(failed: Exception, kind: type[Exception]) -> bool:
+    return isinstance(failed, kind) or any(reason.check(kind) for reason in getattr(failed, "reasons", ()))
 
 
 def _reasons(failed: Exception) -> str:

@@ -136,6 +136,20 @@ class Script(Resource):
             request.write(b" " * (BODY_LIMIT // 2))
         return NOT_DONE_YET
 
+    def do_long_header(self, request: Request, lines: int = 7) -> bytes:
+        """As long as it may be, with the longest body right behind it."""
+        for number in range(lines):
+            request.setHeader(f"x-{number}", "a" * 9000)
+        return b" " * BODY_LIMIT
+
+    def do_longer_header(self, request: Request) -> bytes:
+        return self.do_long_header(request, 50)
+
+    def do_continue(self, request: Request) -> int:
+        for _ in range(4000):
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return NOT_DONE_YET
+
     def do_limit(self, request: Request) -> bytes:
         return b" " * BODY_LIMIT
 

@@ -124,6 +124,17 @@ class ClientTests(ClientCase):
         for path in ("/huge", "/endless"):
             self.assertIs((await self.fails(client.get(path))).kind, Kind.BAD_ANSWER)
 
+    async def test_a_header_without_end_is_not_read_to_its_end(self) -> None:
+        client = await self.start()
+        for _ in range(3):  # over a kept connection
+            self.assertEqual(len((await client.get("/long_header")).body), BODY_LIMIT)
+        for path in ("/longer_header", "/continue"):
+            for call in (client.get(path), client.post(path, b"{}")):
+                error = await self.fails(call)
+                self.assertIs(error.kind, Kind.BAD_ANSWER)
+                self.assertIn("header of the answer has more than 65536 bytes", error.cause)
+        self.assertEqual(len(self.script.seen), 3 + 4)
+
     async def test_no_more_connections_than_allowed_and_who_waits_in_vain_was_not_sent(self) -> None:
         client = await self.start(max_connections=2, timeout=2)
         calls = [Deferred.fromCoroutine(self.fails(client.post("/hang", b"{}"))) for _ in range(5)]
