@@ -171,7 +171,7 @@ class DogtagAuthority:
         :raises AuthorityError: the CA cannot say now.
         """
         answer = await self._call(Operation.CERTIFICATE, hex(certificate.serial_number))
-        if answer.status == 404 and answer.is_json:
+        if outcome.no_such_certificate(answer):
             return CertificateStatus.UNKNOWN
         if answer.status != 200:
             raise outcome.failure(answer)

@@ -76,7 +76,9 @@ class OpenRequests:
         """How many were made so far."""
         self._keys: dict[int, str | None] = {}
         self._no_witnesses: dict[int, str | None] = {}
-        """Those of kipuka's requests that need not be in a list: they are open no more, or not at this CA."""
+        """Those of kipuka's requests that need not be in a list: they are open no more."""
+        self._not_here: dict[int, None] = {}
+        """Those that the CA did not have when asked; the one that was asked after last is the last."""
         self._unreadable: dict[int, None] = {}
         """Requests of which there was no review; the one that was tried last is the last."""
         self._again = Budget(0)
@@ -147,18 +149,27 @@ class OpenRequests:
         return numbers, ""
 
     async def _lacking(self, states: dict[int, str], known: frozenset[str]) -> str:
-        """Say which of kipuka's pending requests the lists lack, the newest of those that are not there."""
+        """Say which of kipuka's pending requests the lists lack, the newest of those that are not there.
+
+        Those that the CA did not have come last and are not given up: its LDAP server may have been down, or what a
+        clone got had not arrived.
+        """
         own = (int(number) for number in known if number.isdecimal())
-        lacking = (number for number in own if number not in states and number not in self._no_witnesses)
-        for number in nlargest(_WITNESSES, lacking):
+        lacking = {number for number in own if number not in states and number not in self._no_witnesses}
+        self._not_here = {number: None for number in self._not_here if number in lacking}
+        newest = nlargest(_WITNESSES, lacking - self._not_here.keys())
+        for number in [*newest, *self._not_here][:_WITNESSES]:
+            self._not_here.pop(number, None)
             answer = await self._call(Operation.REQUEST, str(number))
-            gone = answer.status == 404 and answer.is_json
-            if not gone and answer.status != 200:
+            if outcome.no_such_request(answer):
+                self._not_here[number] = None
+                continue
+            if answer.status != 200:
                 raise outcome.failure(answer)
-            status = "" if gone else wire.requested(answer).status
+            status = wire.requested(answer).status
             if status == "pending":
                 return f"request {number} is pending and in no list"
-            if gone or status in _ENDS:
+            if status in _ENDS:
                 remember(self._no_witnesses, number, None)
         return ""
 

@@ -19,6 +19,8 @@ JSON = "application/json"
 _HTML = "text/html;charset=utf-8"
 HTML_401 = Answer(401, _HTML, b"<!doctype html><html><head><title>HTTP Status 401</title></head></html>")
 HTML_404 = Answer(404, _HTML, b"<html><head><title>HTTP Status 404</title></head></html>")
+NO_ROUTE = Answer(404, JSON, b'{"message":"no Route matched with those values"}')
+"""Not Dogtag's: what a gateway in front of it may say."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

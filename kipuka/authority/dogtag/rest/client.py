@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from copy import copy
 from http.cookiejar import CookieJar
 from typing import Any, Self, cast
@@ -29,7 +30,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IPolicyForHT
 from zope.interface import implementer
 
 from kipuka import __version__
-from kipuka.authority.dogtag.rest.connection import TLSEndpoints
+from kipuka.authority.dogtag.rest.connection import HeaderTooLongError, TLSEndpoints
 from kipuka.authority.dogtag.rest.outcome import error
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.errors import Kind
@@ -69,7 +70,7 @@ class Client:
     ) -> None:
         self._url = url.rstrip("/")
         self._connections = agent
-        self._agent = CookieAgent(agent, CookieJar())
+        self._agent = CookieAgent(agent, _Cookies())
         self._clock = clock
         self.timeout = timeout
         self._free = DeferredSemaphore(max_connections)
@@ -100,7 +101,7 @@ class Client:
         What Dogtag gives to a session (100 nonces at most, one for each thing) is then nobody else's.
         """
         other = copy(self)
-        other._agent = CookieAgent(self._connections, CookieJar())  # noqa: SLF001 - one of the same
+        other._agent = CookieAgent(self._connections, _Cookies())  # noqa: SLF001 - one of the same
         return other
 
     async def get(self, path: str, limit: int = BODY_LIMIT, *, at_once: bool = False) -> Answer:
@@ -166,20 +167,31 @@ class Client:
         except _MAYBE_SENT as lost:
             if body is not None and body.is_held_back:
                 raise error(Kind.UNREACHABLE, f"{what}: held back, its time was over") from None
-            if attempts > 1 and not _timed_out(lost):
+            kind = _lost(lost, repeatable=repeatable)
+            if attempts > 1 and kind is Kind.UNREACHABLE:
                 return await self._exchange(method, path, body, limit, attempts - 1)
-            raise error(_lost(lost, repeatable=repeatable), f"{what}: {_reasons(lost)}") from None
+            raise error(kind, f"{what}: {_reasons(lost)}") from None
         except Exception as failed:
+            if body is not None and body.has_begun and not repeatable:  # whatever this is, it came after the sending
+                raise error(Kind.NO_ANSWER, f"{what}: {_reasons(failed)}") from None
             unreachable = error(Kind.UNREACHABLE, f"{what}: {_reasons(failed)}")
             unreachable.connection_refused = isinstance(failed, failures.ConnectionRefusedError)
             raise unreachable from None
         try:
             return await _read(response, limit)
         except (ResponseFailed, CancelledError) as lost:
-            if attempts > 1 and not _timed_out(lost):
-                return await self._exchange(method, path, body, limit, attempts - 1)
             kind = _lost(lost, repeatable=repeatable)
+            if attempts > 1 and kind is Kind.UNREACHABLE:
+                return await self._exchange(method, path, body, limit, attempts - 1)
             raise error(kind, f"{what}, in the body of the answer: {_reasons(lost)}") from None
+
+
+class _Cookies(CookieJar):
+    """Does without the cookies of an answer that it cannot read, so that they do not cost the answer."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        with suppress(Exception):
+            super().extract_cookies(response, request)
 
 
 async def _read(response: IResponse, limit: int) -> Answer:
@@ -245,11 +257,13 @@ class _Body:
         self._send_before = send_before
         self.length = len(body)
         self.is_held_back = False
+        self.has_begun = False
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         if self._clock.seconds() >= self._send_before:
             self.is_held_back = True
             raise TimeoutError
+        self.has_begun = True
         written: Deferred[None] = Deferred()
         consumer.write(self._body)
         written.callback(None)
@@ -267,13 +281,13 @@ class _Body:
 
 def _lost(failed: Exception, *, repeatable: bool) -> Kind:
     """Say what a broken exchange leaves open: what only asks can be asked again, unless the server hangs."""
-    return Kind.UNREACHABLE if repeatable and not _timed_out(failed) else Kind.NO_ANSWER
+    if _is(failed, HeaderTooLongError):
+        return Kind.BAD_ANSWER
+    return Kind.UNREACHABLE if repeatable and not _is(failed, CancelledError) else Kind.NO_ANSWER
 
 
-def _timed_out(failed: Exception) -> bool:
-    return isinstance(failed, CancelledError) or any(
-        reason.check(CancelledError) for reason in getattr(failed, "reasons", ())
-    )
+def _is(failed: Exception, kind: type[Exception]) -> bool:
+    return isinstance(failed, kind) or any(reason.check(kind) for reason in getattr(failed, "reasons", ()))
 
 
 def _reasons(failed: Exception) -> str:

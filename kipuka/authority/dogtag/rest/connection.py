@@ -4,13 +4,18 @@ Twisted hands a TLS connection out as soon as TCP is up and buffers what is writ
 look like a lost answer. With the handshake awaited here, every failure before it is a failure to connect: nothing was
 sent, and the request may go elsewhere. Every failure after it may mean that the CA has acted.
 
+An answer's header is bounded here, too: Twisted's parser takes any number of lines, and hands out nothing before the
+last. Of the body whoever reads it takes as much as he wants.
+
 That the CA refuses connections means to a pool that its process is gone, so it is said of all addresses of a name only.
 """
 
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterable
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
@@ -19,6 +24,7 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IProtocol,
     IProtocolFactory,
+    IPushProducer,
     IReactorPluggableNameResolver,
     IStreamClientEndpoint,
 )
@@ -28,6 +34,13 @@ from twisted.web.client import URI
 from twisted.web.error import SchemeNotSupported
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import directlyProvides, implementer, providedBy
+
+HEADER_LIMIT = 64 * 1024
+"""Bytes of an answer before its body, and what comes in the same piece. Tomcat writes 8 KB at most."""
+
+
+class HeaderTooLongError(Exception):
+    """Why a connection was closed in the middle of an answer's header."""
 
 
 @implementer(IAgentEndpointFactory)
@@ -134,10 +147,29 @@ class HandshakeFirst:
 
 @implementer(IHandshakeListener)
 class _Gate(ProtocolWrapper):
+    _left: float = math.inf
+    """How much may still come of a header. It ends where the parser pauses, until somebody wants the body."""
+
     def handshakeCompleted(self) -> None:
         self.factory.handshake.callback(None)
 
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self._left = HEADER_LIMIT  # a request begins
+        super().writeSequence(data)
+
+    def pauseProducing(self) -> None:
+        self._left = math.inf
+        cast("IPushProducer", self.transport).pauseProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._left -= len(data)
+        super().dataReceived(data)
+        if self._left < 0:
+            self.abortConnection()
+
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        if self._left < 0:
+            reason = Failure(HeaderTooLongError(f"the header of the answer has more than {HEADER_LIMIT} bytes"))
         handshake = self.factory.handshake
         super().connectionLost(reason)
         if not handshake.called:

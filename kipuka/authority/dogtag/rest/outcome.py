@@ -51,6 +51,11 @@ def no_such_certificate(answer: Answer) -> bool:
     return answer.status == 404 and answer.is_json and b"CertNotFoundException" in answer.body
 
 
+def no_such_request(answer: Answer) -> bool:
+    """Tell whether Dogtag found no request of a number; 10.x says so too while its LDAP server is down."""
+    return answer.status == 404 and answer.is_json and b"RequestNotFoundException" in answer.body
+
+
 def submission(answer: Answer) -> int | Pending:
     """Read the answer to an enrollment: the id of the issued certificate, or that it waits for an agent.
 

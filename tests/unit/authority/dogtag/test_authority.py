@@ -13,6 +13,7 @@ from kipuka.authority.dogtag.wire import Answer
 from kipuka.authority.interface import CertificateStatus, ChangesNames, EnrollmentRequest, KnowsStatus, Names, Pending
 from kipuka.errors import AuthorityError, Kind
 from tests.support import pki
+from tests.support.dogtag.answers import NO_ROUTE
 from tests.support.dogtag.standin import StandIn, now
 from tests.unit.authority.dogtag.enrolling import CHAIN, ERROR_500, SUBMIT, fails, issued, request
 
@@ -188,6 +189,17 @@ def test_rev_status_good_revoked_unknown_and_no_word_while_ldap_is_down() -> Non
     dogtag.ldap_down = True
     with pytest.raises(AuthorityError):
         now(authority.status(certificate))
+
+
+@pytest.mark.parametrize("answer", [NO_ROUTE, Answer(404, "application/json", b'{"Cl')], ids=["gateway", "cut off"])
+def test_rev_what_only_looks_like_unknown_is_trouble(answer: Answer) -> None:
+    dogtag = StandIn()
+    authority = dogtag.authority()
+    certificate = issued(authority)
+    dogtag.answer_next(answer)
+    with pytest.raises(AuthorityError) as caught:
+        now(authority.status(certificate))
+    assert caught.value.kind is Kind.BAD_ANSWER
 
 
 def test_a_caller_cannot_put_lines_into_the_requestors_name() -> None:

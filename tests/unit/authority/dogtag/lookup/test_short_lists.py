@@ -10,8 +10,9 @@ from kipuka.authority.dogtag.tracking import LIST_SECONDS
 from kipuka.authority.interface import Absent
 from kipuka.errors import AuthorityError, Kind
 from tests.support.dogtag import transcript
+from tests.support.dogtag.answers import NO_ROUTE
 from tests.support.dogtag.standin import StandIn
-from tests.unit.authority.dogtag.lookup.lost import MANUAL, SUBJECT, Lost, Missing
+from tests.unit.authority.dogtag.lookup.lost import LDAP_DOWN, MANUAL, REVIEWS, SUBJECT, Lost, Missing
 from tests.unit.authority.dogtag.lookup.test_lookups import Slow, result
 
 LISTS_11 = transcript.read("11.9.1/20-agent-list.txt")
@@ -57,7 +58,7 @@ def test_what_is_in_a_short_list_is_found_and_so_are_certificates() -> None:
 def test_requests_that_were_decided_meanwhile_are_asked_after_once_and_cast_no_doubt() -> None:
     dogtag = StandIn()
     decided = [Lost(dogtag, MANUAL) for _ in range(3)]
-    known = (*(str(each.number) for each in decided), "99999")
+    known = tuple(str(each.number) for each in decided)
     for each in decided[1:]:
         dogtag.approve(each.number)
     dogtag.reject(decided[0].number)
@@ -65,7 +66,37 @@ def test_requests_that_were_decided_meanwhile_are_asked_after_once_and_cast_no_d
     for _ in range(3):
         assert Missing(dogtag).find(authority, known=known) == Absent()
         dogtag.clock.advance(2)
-    assert sum(path.startswith("/ca/rest/certrequests/") for _, path in dogtag.calls) == 4
+    assert sum(path.startswith("/ca/rest/certrequests/") for _, path in dogtag.calls) == 3
+
+
+def test_a_request_that_the_ca_has_not_by_its_word_is_asked_after_again() -> None:
+    """10.x says so of any request while its LDAP server is down, if only for a moment."""
+    dogtag = StandIn(size_limit=1)
+    own = [Lost(dogtag, MANUAL) for _ in range(2)]
+    authority, known = dogtag.authority(), (str(own[1].number),)
+    dogtag.answer_next(LDAP_DOWN[2].answer, after=REVIEWS)
+    assert Missing(dogtag).find(authority, known=known) == Absent()
+    dogtag.clock.advance(2)
+    assert "in no list" in refusal(Missing(dogtag), authority, known)
+
+
+def test_those_that_the_ca_has_not_do_not_keep_others_from_being_asked_after() -> None:
+    dogtag = StandIn(size_limit=1)
+    own = [Lost(dogtag, MANUAL) for _ in range(2)]
+    authority, known = dogtag.authority(), (str(own[1].number), *(f"9999{digit}" for digit in range(6)))
+    assert Missing(dogtag).find(authority, known=known) == Absent()
+    for _ in range(2):
+        dogtag.clock.advance(2)
+        assert "in no list" in refusal(Missing(dogtag), authority, known)
+
+
+def test_what_a_proxy_says_of_a_request_is_not_the_word_of_the_ca() -> None:
+    dogtag = StandIn(size_limit=1)
+    own = [Lost(dogtag, MANUAL) for _ in range(2)]
+    dogtag.answer_next(NO_ROUTE, after=REVIEWS)
+    with pytest.raises(AuthorityError) as caught:
+        Missing(dogtag).find(known=(str(own[1].number),))
+    assert caught.value.kind is Kind.BAD_ANSWER
 
 
 def test_few_are_asked_after_at_a_time_and_all_in_the_end() -> None:

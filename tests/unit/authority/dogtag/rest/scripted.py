@@ -95,6 +95,10 @@ class Script(Resource):
         request.setHeader("set-cookie", "JSESSIONID=abc; Path=/; Secure; HttpOnly")
         return b"{}"
 
+    def do_odd_cookie(self, request: Request) -> bytes:
+        request.setHeader("set-cookie", b"user=Jos\xe9; Path=/")
+        return b"{}"
+
     def do_redirect(self, request: Request) -> bytes:
         request.setResponseCode(302)
         request.setHeader("location", "/ok")
@@ -130,6 +134,20 @@ class Script(Resource):
     def do_endless(self, request: Request) -> int:
         for _ in range(3):  # no length: chunked
             request.write(b" " * (BODY_LIMIT // 2))
+        return NOT_DONE_YET
+
+    def do_long_header(self, request: Request, lines: int = 7) -> bytes:
+        """As long as it may be, with the longest body right behind it."""
+        for number in range(lines):
+            request.setHeader(f"x-{number}", "a" * 9000)
+        return b" " * BODY_LIMIT
+
+    def do_longer_header(self, request: Request) -> bytes:
+        return self.do_long_header(request, 50)
+
+    def do_continue(self, request: Request) -> int:
+        for _ in range(4000):
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return NOT_DONE_YET
 
     def do_limit(self, request: Request) -> bytes:

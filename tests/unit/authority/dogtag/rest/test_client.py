@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.web.iweb import IAgent
+from zope.interface import implementer
 
 from kipuka.authority.dogtag.rest.client import BODY_LIMIT, QUEUE, Client
 from kipuka.authority.dogtag.wire import Answer
 from kipuka.errors import Kind
 from tests.unit.authority.dogtag.rest.scripted import NOWHERE, POLICY, ClientCase
+
+
+@implementer(IAgent)
+class Breaking:
+    """Fails in a way that no HTTP client should."""
+
+    def __init__(self, *, begins: bool) -> None:
+        self._begins = begins
+
+    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[Any]:  # noqa: N803
+        if self._begins:
+            bodyProducer.startProducing(StringTransport())
+        return fail(UnicodeError("an odd byte"))
 
 
 class ClientTests(ClientCase):
@@ -23,6 +42,12 @@ class ClientTests(ClientCase):
         self.assertEqual(self.script.subjects, {"CN=agent"})
         self.assertEqual(self.script.cookies, [None] + [b"JSESSIONID=abc"] * 5)
         self.assertEqual(self.script.bodies[-1], b'{"a":1}')
+
+    async def test_a_cookie_that_cannot_be_read_is_left_alone(self) -> None:
+        client = await self.start()
+        for _ in range(2):
+            self.assertEqual((await client.post("/odd_cookie", b"{}")).status, 200)
+        self.assertEqual(self.script.cookies, [None] * 2)
 
     async def test_a_connection_the_server_gives_up_is_not_used_again(self) -> None:
         client = await self.start()
@@ -41,6 +66,13 @@ class ClientTests(ClientCase):
         error = await self.fails(client.post("/lost", b"{}"))
         self.assertIs(error.kind, Kind.NO_ANSWER)
         self.assertEqual(self.script.seen, [b"/ok", b"/lost"])
+
+    async def test_whatever_fails_after_the_sending_is_no_answer(self) -> None:
+        client = Client("https://ca.example", Breaking(begins=True), Clock())
+        self.assertIs((await self.fails(client.post("/", b"{}"))).kind, Kind.NO_ANSWER)
+        self.assertIs((await self.fails(client.search("/", b"{}"))).kind, Kind.UNREACHABLE)
+        client = Client("https://ca.example", Breaking(begins=False), Clock())
+        self.assertIs((await self.fails(client.post("/", b"{}"))).kind, Kind.UNREACHABLE)
 
     async def test_what_comes_to_be_written_too_late_is_held_back(self) -> None:
         """Everything before it may have taken any time: the form, the queue, the handshake, a process that slept."""
@@ -91,6 +123,17 @@ class ClientTests(ClientCase):
         self.assertEqual(len((await client.get("/limit")).body), BODY_LIMIT)
         for path in ("/huge", "/endless"):
             self.assertIs((await self.fails(client.get(path))).kind, Kind.BAD_ANSWER)
+
+    async def test_a_header_without_end_is_not_read_to_its_end(self) -> None:
+        client = await self.start()
+        for _ in range(3):  # over a kept connection
+            self.assertEqual(len((await client.get("/long_header")).body), BODY_LIMIT)
+        for path in ("/longer_header", "/continue"):
+            for call in (client.get(path), client.post(path, b"{}")):
+                error = await self.fails(call)
+                self.assertIs(error.kind, Kind.BAD_ANSWER)
+                self.assertIn("header of the answer has more than 65536 bytes", error.cause)
+        self.assertEqual(len(self.script.seen), 3 + 4)
 
     async def test_no_more_connections_than_allowed_and_who_waits_in_vain_was_not_sent(self) -> None:
         client = await self.start(max_connections=2, timeout=2)
