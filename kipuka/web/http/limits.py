@@ -30,6 +30,8 @@ LINGER = 5
 """Seconds in which a refused client may read the refusal before its connection is cut."""
 
 _LONGEST_LENGTH = 100
+_LOGGED = 200
+"""Bytes of a request's line in a line of the log."""
 _HOST = re.compile(rb"[A-Za-z0-9._~:\[\]-]{0,300}")
 _WITH_BODY = {b"POST", b"PUT", b"PATCH", b"QUERY"}
 _METHODS = _WITH_BODY | {b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"}
@@ -106,11 +108,21 @@ class LimitedChannel(HTTPChannel):
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
-        """Stop the clock: from here on it is kipuka that takes its time."""
+        """Stop the clock: from here on it is kipuka that takes its time. No fault may leave it stopped."""
         if self.refused:
             return
         self._set_deadline(None)
-        super().allContentReceived()
+        request, command, path = self.requests[-1], self._command, self._path
+        try:
+            super().allContentReceived()
+        except Exception:
+            _log.failure("{method!r} {path!r} failed before it was looked at", method=command, path=path[:_LOGGED])
+            self._command, self._path = command, path
+            if request.startedWriting:
+                self.refused = True
+                self.loseConnection()
+            else:
+                self.refuse(text(500, "Something went wrong in kipuka: tell its administrator."))
 
     def requestDone(self, request: object) -> None:
         """Wait for the next request, if there is to be one; until its first line is read it asks for nothing."""
@@ -183,7 +195,7 @@ class LimitedChannel(HTTPChannel):
             "{address} {method!r} {path!r} refused unread: {status} {reference}",
             address=getattr(self.getPeer(), "host", "?"),
             method=self._command,
-            path=self._path[:200],
+            path=self._path[:_LOGGED],
             status=answer.status,
             reference=reference,
         )

@@ -57,6 +57,8 @@ class LimitedRequest(Request):
         """Take the absolute form of the target too (RFC 9112 §3.2.2); do nothing once refused."""
         if self.channel.refused:
             return
+        # Twisted looks for a form in what was read so far, and its parser of Content-Type fails, or takes seconds.
+        cast("BytesIO", self.content).seek(0)
         super().requestReceived(command, _ABSOLUTE.sub(b"", path, count=1) or b"/", version)
 
     def getRequestHostname(self) -> bytes:
