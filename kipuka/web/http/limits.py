@@ -20,6 +20,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
+from kipuka.access.addresses import counted_as
 from kipuka.web.http import json_answers
 from kipuka.web.http.answers import Answer, date, fields, reason, text, with_reference
 from kipuka.web.http.sent import Outgoing
@@ -278,9 +279,9 @@ class LimitedChannel(HTTPChannel):
 
 
 class _Counted(ProtocolWrapper):
-    """A connection that knows under which address it was counted."""
+    """A connection that knows as what it was counted."""
 
-    host = ""
+    counted_as = ""
 
 
 class ConnectionLimit(WrappingFactory):
@@ -288,7 +289,7 @@ class ConnectionLimit(WrappingFactory):
 
     :param wrapped: what the accepted connections are for.
     :param overall: connections at a time.
-    :param per_address: connections at a time from one IP address.
+    :param per_address: connections at a time from one IP address, of IPv6 from one /64.
     :param told: called with the address of each that is closed, and the setting that it is over.
     """
 
@@ -315,20 +316,21 @@ class ConnectionLimit(WrappingFactory):
     def buildProtocol(self, addr: IAddress | None) -> _Counted | None:  # type: ignore[override]
         """Accept, or return None and Twisted closes the socket (its WrappingFactory forgets that None is allowed)."""
         host = str(getattr(addr, "host", addr))
+        key = counted_as(host)
         is_full = self.connections >= self.overall
-        if is_full or self._count[host] >= self.per_address:
+        if is_full or self._count[key] >= self.per_address:
             self.refused += 1
             self._told(host, "max_connections" if is_full else "max_connections_per_address")
             return None
         counted = _Counted(cast("Any", self), self.wrappedFactory.buildProtocol(addr))
-        counted.host = host
-        self._count[host] += 1
+        counted.counted_as = key
+        self._count[key] += 1
         return counted
 
     def unregisterProtocol(self, p: ProtocolWrapper) -> None:
         """Count a connection that has ended."""
         super().unregisterProtocol(p)
         if isinstance(p, _Counted):
-            self._count[p.host] -= 1
-            if not self._count[p.host]:
-                del self._count[p.host]
+            self._count[p.counted_as] -= 1
+            if not self._count[p.counted_as]:
+                del self._count[p.counted_as]

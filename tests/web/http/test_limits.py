@@ -248,6 +248,17 @@ def test_connections_are_limited_per_address() -> None:
     assert door.knock("192.0.2.1") is not None
 
 
+def test_an_ipv6_network_is_one_address() -> None:
+    door = Door(100, 2)
+    first = door.knock("2001:db8::1")
+    assert door.knock("2001:db8::2") is not None
+    assert door.knock("2001:db8::3") is None
+    assert door.told == [("2001:db8::3", "max_connections_per_address")]
+    assert door.knock("2001:db8:0:1::3") is not None
+    leave(first)
+    assert door.knock("2001:db8::3") is not None
+
+
 def test_connections_are_limited_overall() -> None:
     door = Door(3, 2)
     inside = [door.knock(f"192.0.2.{number}") for number in range(3)]
