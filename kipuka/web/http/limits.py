@@ -195,7 +195,7 @@ class LimitedChannel(HTTPChannel):
         _log.info(
             "{address} {method!r} {path!r} refused unread: {status} {reference}",
             address=getattr(self.getPeer(), "host", "?"),
-            method=self._command,
+            method=self._command[:_LOGGED],
             path=self._path[:_LOGGED],
             status=answer.status,
             reference=reference,
