@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
+
+from kipuka.access.addresses import counted_as
 
 MOST_ADDRESSES = 4096
 """What is remembered; the address that has been quiet longest is forgotten first."""
-_NETWORK = 64
 
 
 class Failures:
@@ -31,7 +31,7 @@ class Failures:
         :param now: seconds of a clock that only goes forward.
         :return: how many the address has had within the time, this one included.
         """
-        key = _network(address)
+        key = counted_as(address)
         since, number = self._failed.pop(key, (now, 0))
         if now - since >= self._seconds:
             since, number = now, 0
@@ -46,16 +46,5 @@ class Failures:
 
     def wait(self, address: str, now: float) -> int:
         """Seconds until the address may fail again, at least 1."""
-        since, _ = self._failed.get(_network(address), (now, 0))
+        since, _ = self._failed.get(counted_as(address), (now, 0))
         return max(1, round(since + self._seconds - now))
-
-
-def _network(address: str) -> str:
-    """One subscriber has a whole /64 of IPv6 addresses."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if found.version == 6:
-        return str(ipaddress.ip_network((found, _NETWORK), strict=False))
-    return address

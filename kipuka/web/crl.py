@@ -13,6 +13,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from kipuka.web.http import json_answers
 from kipuka.web.http.answers import Answer, prepare
+from kipuka.web.http.received import field
 
 _SEGMENTS = 2
 _MAX_AGE = 60
@@ -62,11 +63,11 @@ class Crls(Resource):
             ("Last-Modified", format_datetime(crl.issued, usegmt=True)),
             ("Cache-Control", f"public, max-age={_MAX_AGE}"),
         )
-        if _is_known(request.getHeader("if-none-match") or "", tag):
+        if _is_known(field(request, "if-none-match") or "", tag):
             return Answer(304, headers=fields)
         return Answer(200, "application/pkix-crl", crl.der, fields)
 
 
-def _is_known(field: str, tag: str) -> bool:
+def _is_known(known: str, tag: str) -> bool:
     """Whether If-None-Match names the tag (RFC 9110 §13.1.2). Last-Modified has whole seconds, which is too coarse."""
-    return tag in (each.strip().removeprefix("W/") for each in field.split(",")) or field.strip() == "*"
+    return tag in (each.strip().removeprefix("W/") for each in known.split(",")) or known.strip() == "*"

@@ -15,6 +15,7 @@ from kipuka.web.admin.routing import json_errors, refusal
 from kipuka.web.health import Authorise, anybody
 from kipuka.web.http import session
 from kipuka.web.http.answers import Answer, prepare
+from kipuka.web.http.received import field
 
 
 class MetricsPage:
@@ -60,5 +61,5 @@ class MetricsPage:
             showed_token = bearer_token(request) is not None
             return refusal(error, 1, session.reference(request), showed_token=showed_token)
         await self._refresh()
-        media_type, body = self._expose(request.getHeader("accept") or "")
+        media_type, body = self._expose(field(request, "accept") or "")
         return Answer(200, media_type, body, (("Cache-Control", "no-store"),))

@@ -58,6 +58,12 @@ def test_the_page(world: World) -> None:
     assert page.accepted == ["application/openmetrics-text"]
 
 
+def test_accept_need_not_be_utf_8(world: World) -> None:
+    page = Page(world)
+    assert page.client.get("/metrics", accept="\xff").status == 200
+    assert page.accepted == ["\xff"]
+
+
 def test_head_has_the_fields_only(world: World) -> None:
     answer = Page(world).client.request("HEAD", "/metrics")
     assert (answer.status, answer.body, answer.field("Content-Length")) == (200, b"", "12")

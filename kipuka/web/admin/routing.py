@@ -26,7 +26,7 @@ from kipuka.observe.audit.record import Audit, AuditEvent, Record
 from kipuka.web.admin import parameters
 from kipuka.web.admin.door import Administrator, Door, TooManyFailuresError, bearer_token, check_origin
 from kipuka.web.admin.parameters import Parameter, Schema
-from kipuka.web.http import json_answers, session
+from kipuka.web.http import json_answers, received, session
 from kipuka.web.http.answers import Answer, prepare
 from kipuka.web.http.errors import REALM, is_for_later, status_of
 
@@ -89,7 +89,7 @@ class Call:
 
         :raises RequestError: UNSUPPORTED_TYPE or MALFORMED.
         """
-        kind, _, options = (self.request.getHeader("content-type") or "").partition(";")
+        kind, _, options = (received.field(self.request, "content-type") or "").partition(";")
         if kind.strip().lower() != json_answers.MEDIA_TYPE or options.strip().lower() not in ("", "charset=utf-8"):
             raise RequestError(Kind.UNSUPPORTED_TYPE, "Send the body as JSON: Content-Type: application/json.")
         content = self.request.content

@@ -14,6 +14,7 @@ from kipuka.est.csr import CertificationRequest
 from kipuka.web.est.routing import Access, Call, Gate, operation, plain_errors
 from kipuka.web.http import session
 from kipuka.web.http.answers import Answer, no_content, payload, text
+from kipuka.web.http.received import field
 
 
 class EstOperations:
@@ -110,7 +111,7 @@ def _certification_request(call: Call) -> CertificationRequest:
 
     :raises RequestError: for every way in which that can fail.
     """
-    media.check_media_type(call.request.getHeader("content-type"), media.PKCS10)
+    media.check_media_type(field(call.request, "content-type"), media.PKCS10)
     wanted = CertificationRequest.decode(media.decode_base64(call.body()))
     call.facts["subject"] = wanted.subject.rfc4514_string()
     channel_binding.verify(wanted.challenge_password, session.binding(call.request), call.label.policy.linking)

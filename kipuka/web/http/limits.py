@@ -20,6 +20,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
+from kipuka.access.addresses import counted_as
 from kipuka.web.http import json_answers
 from kipuka.web.http.answers import Answer, date, fields, reason, text, with_reference
 from kipuka.web.http.sent import Outgoing
@@ -33,6 +34,8 @@ LIFETIME = 3600
 """Seconds after which a connection ends with its next answer: its certificate may have expired since the handshake."""
 
 _LONGEST_LENGTH = 100
+_LOGGED = 200
+"""Bytes of a request's line in a line of the log."""
 _HOST = re.compile(rb"[A-Za-z0-9._~:\[\]-]{0,300}")
 _WITH_BODY = {b"POST", b"PUT", b"PATCH", b"QUERY"}
 _METHODS = _WITH_BODY | {b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"}
@@ -111,11 +114,21 @@ class LimitedChannel(HTTPChannel):
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
-        """Stop the clock: from here on it is kipuka that takes its time."""
+        """Stop the clock: from here on it is kipuka that takes its time. No fault may leave it stopped."""
         if self.refused:
             return
         self._set_deadline(None)
-        super().allContentReceived()
+        request, command, path = self.requests[-1], self._command, self._path
+        try:
+            super().allContentReceived()
+        except Exception:
+            _log.failure("{method!r} {path!r} failed before it was looked at", method=command, path=path[:_LOGGED])
+            self._command, self._path = command, path
+            if request.startedWriting:
+                self.refused = True
+                self.loseConnection()
+            else:
+                self.refuse(text(500, "Something went wrong in kipuka: tell its administrator."))
 
     def requestDone(self, request: object) -> None:
         """Wait for the next request, if there is to be one; until its first line is read it asks for nothing."""
@@ -188,8 +201,8 @@ class LimitedChannel(HTTPChannel):
         _log.info(
             "{address} {method!r} {path!r} refused unread: {status} {reference}",
             address=getattr(self.getPeer(), "host", "?"),
-            method=self._command,
-            path=self._path[:200],
+            method=self._command[:_LOGGED],
+            path=self._path[:_LOGGED],
             status=answer.status,
             reference=reference,
         )
@@ -272,9 +285,9 @@ class LimitedChannel(HTTPChannel):
 
 
 class _Counted(ProtocolWrapper):
-    """A connection that knows under which address it was counted."""
+    """A connection that knows as what it was counted."""
 
-    host = ""
+    counted_as = ""
 
 
 class ConnectionLimit(WrappingFactory):
@@ -282,7 +295,7 @@ class ConnectionLimit(WrappingFactory):
 
     :param wrapped: what the accepted connections are for.
     :param overall: connections at a time.
-    :param per_address: connections at a time from one IP address.
+    :param per_address: connections at a time from one IP address, of IPv6 from one /64.
     :param told: called with the address of each that is closed, and the setting that it is over.
     """
 
@@ -309,20 +322,21 @@ class ConnectionLimit(WrappingFactory):
     def buildProtocol(self, addr: IAddress | None) -> _Counted | None:  # type: ignore[override]
         """Accept, or return None and Twisted closes the socket (its WrappingFactory forgets that None is allowed)."""
         host = str(getattr(addr, "host", addr))
+        key = counted_as(host)
         is_full = self.connections >= self.overall
-        if is_full or self._count[host] >= self.per_address:
+        if is_full or self._count[key] >= self.per_address:
             self.refused += 1
             self._told(host, "max_connections" if is_full else "max_connections_per_address")
             return None
         counted = _Counted(cast("Any", self), self.wrappedFactory.buildProtocol(addr))
-        counted.host = host
-        self._count[host] += 1
+        counted.counted_as = key
+        self._count[key] += 1
         return counted
 
     def unregisterProtocol(self, p: ProtocolWrapper) -> None:
         """Count a connection that has ended."""
         super().unregisterProtocol(p)
         if isinstance(p, _Counted):
-            self._count[p.host] -= 1
-            if not self._count[p.host]:
-                del self._count[p.host]
+            self._count[p.counted_as] -= 1
+            if not self._count[p.counted_as]:
+                del self._count[p.counted_as]

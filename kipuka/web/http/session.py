@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
 
 from cryptography import x509
 from OpenSSL import SSL
 from twisted.web.http import Request
 
 from kipuka.access.identity import issuer, subject
-from kipuka.errors import RequestError
+from kipuka.errors import Kind, RequestError
 from kipuka.est.channel_binding import TlsBinding
 from kipuka.observe.audit.record import Origin
+
+T = TypeVar("T")
 
 _EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
 _EXPORTER_BYTES = 32
 
 
 def client_certificate(request: Request) -> x509.Certificate | None:
-    """The certificate the client proved to own in the handshake; the handshake has checked it."""
+    """The certificate the client proved to own in the handshake; the handshake has checked it.
+
+    :raises RequestError: FORBIDDEN, when it is encoded in a way that OpenSSL accepts and cryptography does not.
+    """
     connection = _connection(request)
-    return None if connection is None else connection.get_peer_certificate(as_cryptography=True)
+    return None if connection is None else _read(lambda: connection.get_peer_certificate(as_cryptography=True))
 
 
 def verified_chain(request: Request) -> tuple[x509.Certificate, ...]:
     """The client's certificate and those above it, up to the trust anchor, as the handshake has checked them.
 
     Empty when the client showed none.
+
+    :raises RequestError: FORBIDDEN, as for the client's certificate alone.
     """
     connection = _connection(request)
     if connection is None or connection.get_peer_certificate() is None:
         return ()
-    return tuple(connection.get_verified_chain(as_cryptography=True) or ())
+    chain = _read(lambda: connection.get_verified_chain(as_cryptography=True))
+    return tuple(chain or ())
+
+
+def _read(certificates: Callable[[], T]) -> T:
+    try:
+        return certificates()
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
+        sentence = "The client certificate, or one above it, cannot be read: use another one."
+        raise RequestError(Kind.FORBIDDEN, sentence, str(error)) from error
 
 
 def client_address(request: Request) -> str:
@@ -49,15 +67,23 @@ def origin(request: Request) -> Origin:
     connection = _connection(request)
     if connection is None:
         return Origin(reference=reference(request), address=client_address(request))
-    certificate = client_certificate(request)
-    return Origin(
+    found = Origin(
         reference=reference(request),
         address=client_address(request),
         tls=connection.get_protocol_version_name(),
         cipher=connection.get_cipher_name(),
-        certificate=None if certificate is None else _text(subject, certificate),
-        certificate_issuer=None if certificate is None else _text(issuer, certificate),
-        certificate_serial=None if certificate is None else f"0x{certificate.serial_number:x}",
+    )
+    try:
+        certificate = client_certificate(request)
+    except RequestError as error:
+        return replace(found, certificate=_unreadable(error))
+    if certificate is None:
+        return found
+    return replace(
+        found,
+        certificate=_text(subject, certificate),
+        certificate_issuer=_text(issuer, certificate),
+        certificate_serial=f"0x{certificate.serial_number:x}",
     )
 
 
@@ -65,7 +91,11 @@ def _text(name: Callable[[x509.Certificate], x509.Name], certificate: x509.Certi
     try:
         return name(certificate).rfc4514_string()
     except RequestError as error:
-        return f"unreadable ({error.cause})"
+        return _unreadable(error)
+
+
+def _unreadable(error: RequestError) -> str:
+    return f"unreadable ({error.cause})"
 
 
 def binding(request: Request) -> TlsBinding:

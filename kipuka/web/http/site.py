@@ -57,6 +57,8 @@ class LimitedRequest(Request):
         """Take the absolute form of the target too (RFC 9112 §3.2.2); do nothing once refused."""
         if self.channel.refused:
             return
+        # Twisted looks for a form in what was read so far, and its parser of Content-Type fails, or takes seconds.
+        cast("BytesIO", self.content).seek(0)
         super().requestReceived(command, _ABSOLUTE.sub(b"", path, count=1) or b"/", version)
 
     def getRequestHostname(self) -> bytes:
@@ -71,10 +73,8 @@ class LimitedRequest(Request):
         context.run(self._process)
 
     def _process(self) -> None:
-        """Refuse disguised paths: decoded, their segments would be others than they look."""
         try:
-            for segment in self.path[1:].split(b"/"):
-                decode_segment(segment)
+            _check_path(self.path)
         except RequestError as error:
             self.write(prepare(self, self._worded(refusal(error, 0, self.reference))))
             self.finish()
@@ -91,6 +91,17 @@ class LimitedRequest(Request):
 
     def _worded(self, answer: Answer) -> Answer:
         return json_answers.of_text(answer) if self.channel.speaks_json(self.path) else answer
+
+
+def _check_path(path: bytes) -> None:
+    """Refuse disguised paths: to the router they, or their segments when decoded, would be others than they look.
+
+    :raises RequestError: NOT_FOUND.
+    """
+    if not path.startswith(b"/"):  # Twisted drops the first byte unseen
+        raise RequestError(Kind.NOT_FOUND, "There is nothing at this path: begin it with a slash.")
+    for segment in path[1:].split(b"/"):
+        decode_segment(segment)
 
 
 # Not IProtocolNegotiationFactory: Twisted before 25 would put its own ALPN, with h2 where that is installed, in the

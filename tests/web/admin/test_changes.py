@@ -83,7 +83,9 @@ def test_a_body_that_cannot_be_obeyed_is_refused_by_name(admin: Office, body: by
     assert not admin.revocation.asked
 
 
-@pytest.mark.parametrize("kind", [None, "text/plain", "application/pkcs10", "application/json; charset=latin-1"])
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "application/pkcs10", "application/json; charset=latin-1", "application/json\xff"]
+)
 def test_another_media_type(admin: Office, kind: str | None) -> None:
     error(admin.post("/admin/revoke", {"serial": "1"}, content_type=kind), 415, "unsupported_type")
 

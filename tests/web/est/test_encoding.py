@@ -83,7 +83,10 @@ def test_enc_11_the_media_type_is_compared_without_case(
     assert enroll(world.client(), request_, content_type=content_type).status == 200
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream", None, "", "application/pkcs10x"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/octet-stream", None, "", "application/pkcs10x", "application/pkcs10\xff"],
+)
 def test_enc_11_other_media_types_are_refused(
     world: World, request_: x509.CertificateSigningRequest, content_type: str | None
 ) -> None:

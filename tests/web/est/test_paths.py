@@ -76,6 +76,9 @@ TRICKS = [
     "/.well-known/est/cacerts;x=1",
     "*",
     "cacerts",
+    f"x{EST[1:]}/cacerts",
+    f"?{EST}/cacerts",
+    f"ftp://est.example{EST}/cacerts",
     "//est.example/.well-known/est/cacerts",
     "/.WELL-KNOWN/EST/cacerts",
 ]
@@ -149,6 +152,16 @@ def test_uri_13_head_is_get_without_the_body(world: World, path: str) -> None:
 def test_the_absolute_form_of_the_target(world: World, scheme: str) -> None:
     assert world.client().get(f"{scheme}://est.example{EST}/cacerts").status == 200
     assert world.client().get(f"{scheme}://est.example").status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("GET", f"x{EST[1:]}/cacerts"), ("GET", "?x"), ("OPTIONS", "*"), ("CONNECT", "a.example:443")],
+)
+def test_a_target_begins_with_a_slash(world: World, method: str, target: str) -> None:
+    answer = world.client().request(method, target)
+    assert answer.status == 404
+    assert "begin it with a slash" in answer.text
 
 
 @pytest.mark.parametrize(

@@ -51,13 +51,17 @@ def test_a_request_refused_unread_is_found_by_its_reference(world: World) -> Non
         client = world.client()
         client.send(GET + b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n")
         answers += client.answers()[1:]
+        client = world.client()
+        client.send(message("A" * 16_000, f"{EST}/cacerts"))
+        answers += client.answers()
     finally:
         globalLogPublisher.removeObserver(observer)
-    assert [answer.status for answer in answers] == [415, 400]
+    assert [answer.status for answer in answers] == [415, 400, 501]
     references = [re.findall(r"\(reference ([0-9a-f]{8})\)\n$", answer.text)[0] for answer in answers]
     told = [line for line in lines if "refused unread" in line]
     assert told[0].endswith(f" b'POST' b'{EST}/simpleenroll?x' refused unread: 415 {references[0]}")
     assert told[1].endswith(f" b'' b'' refused unread: 400 {references[1]}")  # not those of the request before
+    assert len(told[2]) < 500
 
 
 @pytest.mark.parametrize("pause", [0.5, 1, 3, 9.9])
@@ -256,6 +260,17 @@ def test_connections_are_limited_per_address() -> None:
     leave(second)
     leave(third)
     assert door.knock("192.0.2.1") is not None
+
+
+def test_an_ipv6_network_is_one_address() -> None:
+    door = Door(100, 2)
+    first = door.knock("2001:db8::1")
+    assert door.knock("2001:db8::2") is not None
+    assert door.knock("2001:db8::3") is None
+    assert door.told == [("2001:db8::3", "max_connections_per_address")]
+    assert door.knock("2001:db8:0:1::3") is not None
+    leave(first)
+    assert door.knock("2001:db8::3") is not None
 
 
 def test_connections_are_limited_overall() -> None:
