@@ -109,7 +109,7 @@ def _limits(server: model.Server) -> Limits:
 
 
 def _end(protocol: IProtocol) -> None:
-    """End a connection over HTTP; what it has asked already is answered."""
+    """End a connection over HTTP; the request that has begun is answered."""
     cast("LimitedChannel", protocol).last_request()
 
 

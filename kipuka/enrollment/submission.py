@@ -194,15 +194,17 @@ class Submitter:
     ) -> Enrollment:
         """Write down what happened, however long the store is away: nobody else knows it.
 
-        :param answer: whose client is told so when it is away, and not kept waiting.
+        :param answer: whose client is told so when that takes more than a moment, and not kept waiting.
         """
+        failures = 0
         while True:
             try:
                 noted = await self._ledger.happen(event, row, **changes)
                 latest = noted or await self._latest(row)
             except StoreUnavailable as trouble:
                 _log.warn("enrollment {id}: {event} not yet written down: {why}", id=row.id, event=event, why=trouble)
-                if answer is not None and not answer.called:
+                failures += 1
+                if failures > 1 and answer is not None and not answer.called:
                     answer.errback(trouble if event is Event.NOT_SENT else undecided(str(trouble)))
                 await self._ledger.pause(_STORE_RETRY)
                 continue

@@ -117,10 +117,13 @@ class ServerConnections:
         by_serial = defaultdict(list)
         for connection, reference in list(self._protocols.items()):
             protocol, certificate = reference(), connection.get_peer_certificate()
-            if protocol is not None and certificate is not None:
+            # One that broke off may be here until it is collected.
+            if protocol is not None and protocol.connected and certificate is not None:
                 by_serial[certificate.get_serial_number()].append((certificate, protocol))
+        if not by_serial:
+            return
         # One way through the CRL, which may be long, however many connections there are.
-        for serial in by_serial.keys() & {entry.serial_number for entry in crl} if by_serial else ():
+        for serial in by_serial.keys() & {entry.serial_number for entry in crl}:
             for certificate, protocol in by_serial[serial]:
                 if _is_listed(certificate, [crl]):
                     self._end(protocol.wrappedProtocol)
@@ -150,8 +153,10 @@ class ServerConnections:
 
         def verify(connection: SSL.Connection, certificate: crypto.X509, errno: int, depth: int, ok: int) -> bool:
             if ok or (lenient and errno == _NO_CRL):
-                # A context that has been replaced since the connection was made knows an older one.
-                looked_at = beside if self.context is context else [*self._own.values()]
+                # A context that has been replaced since the connection was made knows an older one. Not by the variable
+                # "context": with a closure in it that names it, it would stay, CRLs and all, until it is collected.
+                is_latest = connection.get_context() is self.context
+                looked_at = beside if is_latest else [*self._own.values()]
                 if not (looked_at and _is_listed(certificate, looked_at)):
                     return True
                 errno = _REVOKED

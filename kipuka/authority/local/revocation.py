@@ -181,7 +181,10 @@ class Revocation:
             return
         self.published = Published(newest.number, newest.der, parsed)
         for told in self._told:
-            told(parsed)
+            try:
+                told(parsed)
+            except Exception:  # no listener keeps it from the next
+                _log.failure("CA {ca}: a listener does not take the CRL", ca=self._ca_id)
 
     def _make(self, number: int, entries: Sequence[Entry]) -> bytes:
         return crl.build(self._issuer, self._key, number, entries, self._now())

@@ -7,7 +7,7 @@ store once a second what changed, one question however many wait.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -144,6 +144,7 @@ class Ledger:
         :raises StoreUnavailable: then nothing may be sent to a CA.
         """
         while True:
+            await self._resolve()
             now = self.now()
             row = await self.run(partial(self._store.join, application, now))
             if not _is_spent(row, now - timedelta(seconds=replay_window)):
@@ -168,31 +169,35 @@ class Ledger:
         :return: the row after it, or None when its state does not take the event any more.
         :raises StoreUnavailable: the event is not written down, or that is in doubt: if it was, it is told later.
         """
-        tried: list[datetime] = []
+        tried: datetime | None = None
 
         def move() -> Enrollment | None:
             # The time is taken when it is this change's turn, or others would not find it among the latest.
-            tried.append(self.now())
+            nonlocal tried
+            tried = self.now()
             states, lasts = (sources(event), target(event)), event not in PASSING
-            return self._store.move(row.id, *states, tried[0], row, recorded, durable=lasts, **changes)
+            return self._store.move(row.id, *states, tried, row, recorded, durable=lasts, **changes)
 
         recorded = self._recorded(event, origin)
-        await self._resolve([each for each in self._doubts if each.id == row.id])
+        await self._resolve(row.id)
         try:
             moved = await self.run(move)
         except StoreUnavailable:
-            self._doubts += [_Doubt(event, row.id, at, origin) for at in tried]
+            if tried is not None:
+                self._doubts.append(_Doubt(event, row.id, tried, origin))
             raise
         if moved is not None:
             self._happened(event, moved, origin, is_attested=event is Event.TAKEN)  # by whoever took it
         return moved
 
-    async def _resolve(self, doubts: Sequence[_Doubt]) -> None:
-        """Find out whether these events are in the store, and tell of those that are.
+    async def _resolve(self, row_id: int | None = None) -> None:
+        """Find out whether the events in doubt, or those of one row, are in the store, and tell of those that are.
+
+        To be done before a row changes again: after that nothing shows it.
 
         :raises StoreUnavailable: it cannot say; they stay in doubt.
         """
-        for each in doubts:
+        for each in [each for each in self._doubts if row_id in (None, each.id)]:
             row = await self.run(partial(self._store.get, each.id))
             if each not in self._doubts:  # another found out meanwhile: it is told once
                 continue
@@ -222,6 +227,7 @@ class Ledger:
 
     async def annotate(self, row: Enrollment, **changes: Any) -> Enrollment | None:
         """Change facts about a row that stays in its state; None when it has moved on."""
+        await self._resolve(row.id)
         now = self.now()
         return await self.run(lambda: self._store.move(row.id, {row.state}, row.state, now, row, **changes))
 
@@ -276,7 +282,7 @@ class Ledger:
 
     async def _look(self) -> None:
         now = self.now()
-        await self._resolve(list(self._doubts))
+        await self._resolve()
         if self._waiters:
             since = self._looked - _OVERLAP
             for row in await self.run(lambda: self._store.changed(since)):

@@ -146,7 +146,7 @@ class LimitedChannel(HTTPChannel):
         self._outgoing.when_sent(then)
 
     def last_request(self) -> None:
-        """Close now when idle, else after the answer to what has begun to arrive: the server is shutting down."""
+        """Close now when idle, else after the answer to what has begun to arrive: the service or a certificate ends."""
         self.last_answer()
         if not self._in_request:
             self.refused = True

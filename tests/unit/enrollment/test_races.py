@@ -203,9 +203,9 @@ class Unconfirmed(TrackedCase):
         self.node.hold(3)  # joining, taking, and noting the certificate
         answer = self.node.ask(request)
         self.node.go_on(unconfirmed=True)
-        assert self.kind_of(answer) is Kind.UNDECIDED
+        self.assertNoResult(answer)
         self.clock.advance(1)
-        assert self.successResultOf(self.node.ask(request)).certificate is not None
+        assert self.successResultOf(answer).certificate is not None
         assert (self.node.states(), len(self.tracked.asked)) == ([State.ISSUED], 1)
 
     def test_what_a_poller_noted_without_anybody_knowing_is_told_once(self) -> None:
@@ -227,12 +227,24 @@ class Unconfirmed(TrackedCase):
         answer = self.node.ask(request)
         with patch.object(self.node.store._database, "write", side_effect=StoreUnavailable("the connection was lost")):
             at_ca.callback(self.tracked.issue(request))
-            assert self.kind_of(answer) is Kind.UNDECIDED
             self.clock.pump([1] * 5)
+            assert self.kind_of(answer) is Kind.UNDECIDED
             assert self.told() == [Event.TAKEN]
         self.clock.pump([1] * 5)
         assert self.told() == [Event.TAKEN, Event.GRANTED]
         assert self.node.ledger._doubts == []
+
+    def test_what_was_noted_without_anybody_knowing_is_told_before_the_row_changes_again(self) -> None:
+        at_ca, request = Deferred[Outcome](), csr()
+        self.tracked.script = [at_ca]
+        self.node.ask(request).addErrback(lambda _: None)
+        self.node.hold(1)
+        at_ca.errback(trouble(Kind.MISCONFIGURED))
+        self.node.go_on(unconfirmed=True)
+        assert self.node.states() == [State.RECEIVED]
+        self.clock.advance(0.1)  # joined again, before the ledger looks
+        assert self.successResultOf(self.node.ask(request)).certificate is not None
+        assert self.told() == [Event.TAKEN, Event.NOT_SENT, Event.TAKEN, Event.GRANTED]
 
     def told(self) -> list[Event]:
         return [event for event, _ in self.node.events]

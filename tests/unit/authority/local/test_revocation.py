@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Issued
 from kipuka.authority.local import LocalAuthority
@@ -175,6 +176,19 @@ def test_what_has_expired_leaves_the_list(issuer: pki.Issuer, book: MemoryBook) 
     assert serial in reasons(node.told[-1])  # on one CRL after it has expired (RFC 5280 section 3.3)
     node.clock.advance(2 * DAY.total_seconds())
     assert reasons(node.told[-1]) == {}
+
+
+def test_a_listener_that_fails_keeps_no_crl_from_the_next(node: Node) -> None:
+    def fail(_: x509.CertificateRevocationList) -> None:
+        raise RuntimeError("broken")
+
+    revocation = node.ca.revocation
+    revocation._told.insert(0, fail)
+    certificate = node.issue()
+    with capturedLogs() as events:
+        assert now(node.ca.revoke(certificate.serial_number, Reason.SUPERSEDED)).effect is Effect.REVOKED
+    assert list(reasons(node.told[-1])) == [certificate.serial_number]
+    assert ["does not take the CRL" in formatEvent(event) for event in events].count(True) == 1
 
 
 def test_a_crl_of_another_key_is_not_believed(node: Node, issuer: pki.Issuer, book: MemoryBook) -> None:
