@@ -149,7 +149,7 @@ class AuditFile:
                 with file.open("rb") as opened:
                     link = _last_of(opened.fileno(), size)
             except Broken as broken:
-                return broken.link
+                link = broken.link  # None: no record at all, so another kind of file, a checksum say
             except OSError:
                 continue
             if link is not None:

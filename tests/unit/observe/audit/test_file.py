@@ -85,6 +85,16 @@ def test_it_goes_on_in_a_new_file_after_logrotate(path: Path, *, restarted: bool
     assert faults(lines(*moved, path)) == []
 
 
+def test_what_lies_beside_it_and_is_no_audit_does_not_begin_the_chain_anew(path: Path) -> None:
+    AuditFile(path).append([record(1), record(2)])
+    moved = path.with_name("audit.json.1")
+    path.rename(moved)
+    os.utime(moved, (1, 1))
+    path.with_name("audit.json.sha256").write_text("0123abcd  audit.json.1\n")
+    AuditFile(path).append([record(3)])
+    assert faults(lines(moved, path)) == []
+
+
 def test_a_full_disk_leaves_no_half_of_a_record(path: Path, audit: AuditFile) -> None:
     audit.append([record(1)])
     for left in (0, 1, 100):
