@@ -35,6 +35,7 @@ from kipuka.config.certificates import (
 from kipuka.config.faults import Fault
 from kipuka.config.model import Config, DogtagCa, FileCa, TcpAddress
 from kipuka.config.secret import Secret
+from kipuka.observe.audit.file import AuditUnavailable, check_end
 
 T = TypeVar("T")
 Certificates = tuple[x509.Certificate, ...]
@@ -78,7 +79,7 @@ def inspect(
     inspection.admin(config)
     inspection.database(config.db.url)
     if config.audit.file is not None:
-        inspection.audit(config.audit.file)
+        inspection.audit(config.audit.file, _sqlite_file(config.db.url))
     return tuple(inspection.faults)
 
 
@@ -241,12 +242,12 @@ class _Inspection:
             self._note(key, (f"{path}, {fault}" for fault in error.faults))
 
     def database(self, url: str) -> None:
-        if not url.startswith("sqlite:///"):
+        file = _sqlite_file(url)
+        if file is None:
             if find_spec("psycopg") is None:
                 text = 'PostgreSQL needs psycopg 3: install Debian\'s python3-psycopg, or "kipuka[postgres]" and libpq'
                 self.faults.append(Fault("db.url", text))
             return
-        file = Path(url.removeprefix("sqlite:///"))
         # SQLite writes companions beside the file, so a writable file is not enough.
         if not file.parent.is_dir():
             self.faults.append(Fault("db.url", f"there is no directory {file.parent}; make it, or name another"))
@@ -255,13 +256,22 @@ class _Inspection:
         elif file.exists() and not (file.is_file() and os.access(file, os.R_OK | os.W_OK)):
             self.faults.append(Fault("db.url", f"{file} is not a file that can be read and written"))
 
-    def audit(self, file: Path) -> None:
+    def audit(self, file: Path, database: Path | None) -> None:
         key = "audit.file"
-        if not file.parent.is_dir():
+        if database is not None and file.resolve() == database.resolve():  # which need not be there yet
+            self.faults.append(Fault(key, f"{file} is the file of the database, db.url; name another"))
+        elif not file.parent.is_dir():
             self.faults.append(Fault(key, f"there is no directory {file.parent}; make it, or name another"))
         elif file.exists():
             if not (file.is_file() and os.access(file, os.R_OK | os.W_OK)):
                 self.faults.append(Fault(key, f"{file} is not a file that can be read and written"))
+                return
+            try:
+                check_end(file)
+            except AuditUnavailable as unavailable:
+                self.faults.append(Fault(key, str(unavailable)))
+            except OSError as error:
+                self.faults.append(Fault(key, f"cannot read {file}: {error.strerror}"))
         elif not os.access(file.parent, os.W_OK | os.X_OK):
             self.faults.append(Fault(key, f"the directory {file.parent} cannot be written; name another"))
 
@@ -290,6 +300,10 @@ class _Inspection:
 
     def _note(self, key: str, texts: Iterable[str]) -> None:
         self.faults += [Fault(key, text) for text in texts]
+
+
+def _sqlite_file(url: str) -> Path | None:
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
 
 
 def _crl_issuers(config: Config) -> Iterator[x509.Name]:

@@ -21,6 +21,7 @@ _LONGEST = 8 * LARGEST
 """Bytes in which the last line of a file is looked for."""
 _PATIENCE, _PAUSE = 5.0, 0.01
 """Seconds that another process may take to write, and between two looks whether it has."""
+_BEGIN = b'{"seq": '
 _PACKED = {".gz", ".xz", ".bz2", ".zst"}
 
 
@@ -60,9 +61,7 @@ class AuditFile:
             raise AuditUnavailable(f"{self.path} cannot be written: {error.strerror or error}") from error
         except Broken as broken:
             self.close()
-            raise AuditUnavailable(
-                f"the last line of {self.path} {broken}: keep the file elsewhere, and a new one is begun"
-            ) from broken
+            raise _refused(self.path, broken) from broken
         self._last, self._written, self._is_deleted = last, os.fstat(descriptor), False
         self._changes += [] if change is None else [change]
         return lines
@@ -103,13 +102,12 @@ class AuditFile:
 
         A file that was cut short behind our back does not lead us back with it: the gap is there for who verifies.
         """
-        status = os.fstat(descriptor)
-        if self._last is not None and status.st_size == self._size:
+        size = os.fstat(descriptor).st_size
+        if self._last is not None and size == self._size:
             return self._last, None
-        if stat.S_ISREG(status.st_mode):
-            _drop_torn_line(descriptor, status.st_size)
-        self._size = os.fstat(descriptor).st_size
-        found = _last_of(descriptor, self._size)
+        found, self._size = _sound_end(descriptor)
+        if self._size < size:
+            os.ftruncate(descriptor, self._size)
         change = self._change(descriptor, found)
         if found is None:
             found = self._rotated()
@@ -149,7 +147,7 @@ class AuditFile:
                 with file.open("rb") as opened:
                     link = _last_of(opened.fileno(), size)
             except Broken as broken:
-                return broken.link
+                link = broken.link  # None: no record at all, so another kind of file, a checksum say
             except OSError:
                 continue
             if link is not None:
@@ -170,6 +168,19 @@ class AuditFile:
         self._size = before + len(data)
 
 
+def check_end(path: Path) -> None:
+    """See whether records can go on from what is in a file, which stays as it is.
+
+    :raises AuditUnavailable: they cannot.
+    :raises OSError: it cannot be read.
+    """
+    with path.open("rb") as opened:
+        try:
+            _sound_end(opened.fileno())
+        except Broken as broken:
+            raise _refused(path, broken) from broken
+
+
 @contextlib.contextmanager
 def _locked(descriptor: int) -> Iterator[None]:
     deadline = time.monotonic() + _PATIENCE
@@ -188,14 +199,32 @@ def _locked(descriptor: int) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-def _drop_torn_line(descriptor: int, size: int) -> None:
-    """Cut off what has no end of line: a machine went down while it was written, and nobody was told that it was."""
-    tail = os.pread(descriptor, _LONGEST, max(0, size - _LONGEST))
-    torn = len(tail) - (tail.rfind(b"\n") + 1)
-    if torn == _LONGEST:
-        raise Broken("is longer than any record")
-    if torn:
-        os.ftruncate(descriptor, size - torn)
+def _refused(path: Path, broken: Broken) -> AuditUnavailable:
+    return AuditUnavailable(
+        f"the last line of {path} {broken}: keep the file elsewhere, and a new one is begun; or name another"
+    )
+
+
+def _sound_end(descriptor: int) -> tuple[Link | None, int]:
+    """The last record's link, and the size without a torn line after it.
+
+    A line without its end was being written when a machine went down, and nobody was told that it was written. But the
+    file may also be somebody else's, who wants to keep what is in it.
+
+    :raises Broken: the end is not what is left of an audit.
+    """
+    status = os.fstat(descriptor)
+    size = status.st_size
+    if stat.S_ISREG(status.st_mode):
+        tail = _tail(descriptor, size)
+        torn = tail[tail.rfind(b"\n") + 1 :]
+        if len(torn) == _LONGEST:
+            raise Broken("is longer than any record")
+        begun = torn.strip(b"\0")  # what the file has grown by, and no data came to
+        if not (begun.startswith(_BEGIN) or _BEGIN.startswith(begun)):
+            raise Broken("is no record of an audit")
+        size -= len(torn)
+    return _last_of(descriptor, size), size
 
 
 def _last_of(descriptor: int, size: int) -> Link | None:
@@ -203,9 +232,14 @@ def _last_of(descriptor: int, size: int) -> Link | None:
 
     :raises Broken: it is none, or was changed.
     """
-    tail = os.pread(descriptor, _LONGEST, max(0, size - _LONGEST)) if size else b""
+    tail = _tail(descriptor, size)
     lines = tail[: tail.rfind(b"\n") + 1].splitlines()
     return read(lines[-1].decode("ascii", "replace")).link if lines else None
+
+
+def _tail(descriptor: int, size: int) -> bytes:
+    length = min(size, _LONGEST)
+    return os.pread(descriptor, length, size - length) if size else b""
 
 
 def _leads_past(end: Link | None, link: Link) -> bool:

@@ -52,6 +52,7 @@ class Outbox(Generic[T]):
         self._told = failed
         self._pause = pause
         self._queue: deque[tuple[T, Deferred[None] | None]] = deque()
+        self._taken: list[tuple[T, Deferred[None] | None]] = []  # out of the queue, and being written
         self._batch: Deferred[None] | None = None
         self._alarm: IDelayedCall | None = None
         self._open = False
@@ -67,7 +68,7 @@ class Outbox(Generic[T]):
 
     def put(self, item: T) -> None:
         """Have it written some time."""
-        if len(self._queue) >= LIMIT:
+        if len(self._queue) + len(self._taken) >= LIMIT:
             self.lost += 1
             self._unreported += 1
             return
@@ -75,8 +76,11 @@ class Outbox(Generic[T]):
         self._next()
 
     def deliver(self, item: T) -> Deferred[None]:
-        """Have it written at once; fires when it is, fails when it is not, and then it is not tried again."""
-        waiter: Deferred[None] = Deferred()
+        """Have it written at once; fires when it is, fails when it is not, and then it is not tried again.
+
+        Who waits no longer cancels it, and it is not written either, unless that is under way.
+        """
+        waiter: Deferred[None] = Deferred(self._withdraw)
         self._queue.append((item, waiter))
         self._now()
         return waiter
@@ -95,6 +99,9 @@ class Outbox(Generic[T]):
         if self._queue:
             _log.error("{number} audit records were not written to {name}", number=len(self._queue), name=self._name)
 
+    def _withdraw(self, waiter: Deferred[None]) -> None:
+        self._queue = deque(each for each in self._queue if each[1] is not waiter)
+
     def _next(self) -> None:
         """See that the next batch is written when it is due."""
         if not self._open or self._batch is not None or self._alarm is not None or not self._queue:
@@ -108,14 +115,15 @@ class Outbox(Generic[T]):
         self._cancel()
         if not self._open or self._batch is not None or not self._queue:
             return
-        items = [item for (item, _), _ in zip(self._queue, range(BATCH), strict=False)]
+        self._taken = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
         self._batch = Deferred()
-        written = maybeDeferred(self._write, items)
-        written.addCallbacks(lambda _: self._wrote(len(items)), self._failed)
+        written = maybeDeferred(self._write, [item for item, _ in self._taken])
+        written.addCallbacks(lambda _: self._wrote(), self._failed)
         written.addErrback(lambda failure: _log.failure("writing the audit failed in an unforeseen way", failure))
 
-    def _wrote(self, number: int) -> None:
-        waiters = [self._queue.popleft()[1] for _ in range(number)]
+    def _wrote(self) -> None:
+        waiters = [waiter for _, waiter in self._taken]
+        self._taken = []
         if self.is_failing:
             self.is_failing = False
             _log.info("the audit is written to {name} again", name=self._name)
@@ -130,8 +138,9 @@ class Outbox(Generic[T]):
         if not self.is_failing:
             self.is_failing = True
             _log.critical("the audit cannot be written: {why}", why=failure.getErrorMessage())
-        waiters = [waiter for _, waiter in self._queue if waiter is not None]
-        self._queue = deque((item, waiter) for item, waiter in self._queue if waiter is None)
+        waiting, self._taken = [*self._taken, *self._queue], []
+        waiters = [waiter for _, waiter in waiting if waiter is not None]
+        self._queue = deque((item, waiter) for item, waiter in waiting if waiter is None)
         self._end(waiters, failure)
 
     def _end(self, waiters: Sequence[Deferred[None] | None], failure: Failure | None) -> None:

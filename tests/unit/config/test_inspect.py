@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from kipuka.observe.audit.file import AuditFile
 from tests.support import pki
 from tests.unit.config.site import CONFIG, DAY, FUTURE, PAST, Site
+from tests.unit.observe.audit.records import record
 
 
 def test_good(site: Site) -> None:
@@ -109,6 +111,34 @@ def test_audit_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     file.rmdir()
     monkeypatch.setattr("os.access", lambda path, mode: Path(path) != site.folder)  # root may write everywhere
     assert f"audit.file: the directory {site.folder} cannot be written; name another" in site.faults(config)
+
+
+def test_audit_file_of_somebody_else(site: Site) -> None:
+    file = site.folder / "notes"
+    config = CONFIG + '[audit]\nfile = "notes"\n'
+    text = "keep the file elsewhere, and a new one is begun; or name another"
+    for content in ("first\nsecond\n", "first\nsecond", "first"):
+        file.write_text(content)
+        assert site.faults(config) == [f"audit.file: the last line of {file} is no record of an audit: {text}"]
+        assert file.read_text() == content
+    file.write_text("")
+    assert site.faults(config) == []
+    (line,) = AuditFile(file).append([record()])
+    file.write_text(f'{line}\n{{"seq": 2')  # as the machine went down
+    assert site.faults(config) == []
+    assert file.read_text().endswith('{"seq": 2')
+
+
+@pytest.mark.parametrize("name", ["kipuka.db", "link.db"])
+@pytest.mark.parametrize("exists", [False, True])
+def test_audit_file_that_is_the_database(site: Site, name: str, *, exists: bool) -> None:
+    database = site.folder / "kipuka.db"
+    (site.folder / "link.db").symlink_to(database)
+    if exists:
+        database.touch()
+    assert site.faults(CONFIG + f'[audit]\nfile = "{name}"\n') == [
+        f"audit.file: {site.folder / name} is the file of the database, db.url; name another"
+    ]
 
 
 def test_postgresql_needs_its_driver(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

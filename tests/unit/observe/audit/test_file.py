@@ -85,6 +85,16 @@ def test_it_goes_on_in_a_new_file_after_logrotate(path: Path, *, restarted: bool
     assert faults(lines(*moved, path)) == []
 
 
+def test_what_lies_beside_it_and_is_no_audit_does_not_begin_the_chain_anew(path: Path) -> None:
+    AuditFile(path).append([record(1), record(2)])
+    moved = path.with_name("audit.json.1")
+    path.rename(moved)
+    os.utime(moved, (1, 1))
+    path.with_name("audit.json.sha256").write_text("0123abcd  audit.json.1\n")
+    AuditFile(path).append([record(3)])
+    assert faults(lines(moved, path)) == []
+
+
 def test_a_full_disk_leaves_no_half_of_a_record(path: Path, audit: AuditFile) -> None:
     audit.append([record(1)])
     for left in (0, 1, 100):
@@ -124,6 +134,32 @@ def test_a_line_that_a_crash_left_unfinished_is_dropped(path: Path, torn: bytes)
     assert len(lines(path)) == 3
 
 
+def test_a_first_line_that_a_crash_left_unfinished_is_dropped(path: Path) -> None:
+    path.write_bytes(b'{"seq": 1, "time')
+    AuditFile(path).append([record(1)])
+    assert faults(lines(path)) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"one = 1\ntwo = 2", b"no end of line", b'one = 1\n{"seq": 1', b"SQLite format 3\0\n" + b"\0" * 5000, b"\n{"],
+)
+def test_a_file_of_somebody_else_stays_as_it_is(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(AuditUnavailable, match=rf"^the last line of {path} is no record of an audit: keep the file"):
+        AuditFile(path).append([record(1)])
+    assert path.read_bytes() == content
+
+
+def test_what_somebody_else_added_without_an_end_of_line_is_kept(path: Path) -> None:
+    AuditFile(path).append([record(1)])
+    with path.open("ab") as opened:
+        opened.write(b"a note")
+    with pytest.raises(AuditUnavailable, match="is no record of an audit"):
+        AuditFile(path).append([record(2)])
+    assert path.read_bytes().endswith(b"\na note")
+
+
 def test_nothing_is_added_to_a_file_whose_end_was_changed(path: Path) -> None:
     AuditFile(path).append([record(1), record(2)])
     changed = path.read_bytes().replace(b"device-2", b"device-9")
@@ -131,6 +167,10 @@ def test_nothing_is_added_to_a_file_whose_end_was_changed(path: Path) -> None:
     audit = AuditFile(path)
     with pytest.raises(AuditUnavailable, match=r"the last line of .* record 2 was changed: keep the file elsewhere"):
         audit.append([record(3)])
+    path.write_bytes(changed + b"{")
+    with pytest.raises(AuditUnavailable, match="record 2 was changed"):
+        audit.append([record(3)])
+    assert path.read_bytes() == changed + b"{"
     path.write_bytes(changed + b"x" * 100_000)
     with pytest.raises(AuditUnavailable, match="longer than any record"):
         audit.append([record(3)])

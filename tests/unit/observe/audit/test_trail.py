@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -111,6 +112,50 @@ class Boxes(SynchronousTestCase):
         self.clock.advance(RETRY)
         assert self.place.batches == [[0, 1, 2]]
         assert self.gaps == [2]
+
+    def test_what_nobody_waits_for_any_more_is_neither_kept_nor_written(self) -> None:
+        self.patch(outbox, "LIMIT", 3)
+        self.place.under_way = hanging = Deferred()
+        for number in (1, *range(10, 20)):  # the first is under way, too late
+            self.failureResultOf(self._given_up(number), TookTooLong)
+        self.box.put(2)
+        waiter = self.box.deliver(3)
+        self.box.put(4)
+        assert self.box.lost == 1
+        hanging.callback(None)
+        self.place.under_way = None
+        self.clock.advance(0)
+        self.successResultOf(waiter)
+        assert self.place.batches == [[1], [2, 3]]
+
+    def test_the_order_is_kept_when_a_batch_fails_after_somebody_gave_up(self) -> None:
+        self.box.put(0)
+        self.place.under_way = hanging = Deferred()
+        self.failureResultOf(self._given_up(3), TookTooLong)
+        self.box.put(4)
+        self.failureResultOf(self._given_up(5), TookTooLong)
+        self.place.under_way = None
+        hanging.errback(OSError("full"))
+        self.clock.advance(RETRY)
+        assert self.place.batches == [[0, 3], [0, 4]]
+
+    def test_the_end_while_the_disk_hangs_writes_nothing_that_was_given_up(self) -> None:
+        self.place.under_way = hanging = Deferred()
+        self.failureResultOf(self._given_up(1), TookTooLong)
+        self.box.put(2)
+        waiter = self.box.deliver(3).addTimeout(PATIENCE, self.clock)
+        closed = Deferred.fromCoroutine(self.box.close())
+        self.clock.advance(PATIENCE)
+        self.failureResultOf(waiter, TookTooLong)
+        self.place.under_way = None
+        hanging.callback(None)
+        self.successResultOf(closed)
+        assert self.place.batches == [[1], [2]]
+
+    def _given_up(self, number: int) -> Deferred[None]:
+        waiter = self.box.deliver(number).addTimeout(PATIENCE, self.clock)
+        self.clock.advance(PATIENCE)
+        return waiter
 
     def test_the_end(self) -> None:
         self.box.put(1)
