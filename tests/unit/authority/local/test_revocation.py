@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -99,6 +100,22 @@ def test_every_reason_is_on_the_crl(node: Node, reason: Reason) -> None:
     assert node.told[-1].get_revoked_certificate_by_serial_number(good.serial_number) is None
     assert now(node.ca.status(bad)) is CertificateStatus.REVOKED
     assert now(node.ca.status(good)) is CertificateStatus.GOOD
+
+
+def test_a_long_crl_is_not_copied_for_each_entry(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(20):
+        now(node.ca.revoke(node.issue().serial_number, Reason.SUPERSEDED))
+    made: list[x509.CertificateRevocationListBuilder] = []
+    init = x509.CertificateRevocationListBuilder.__init__
+
+    def counting(self: x509.CertificateRevocationListBuilder, *args: Any, **options: Any) -> None:
+        made.append(self)
+        init(self, *args, **options)
+
+    monkeypatch.setattr(x509.CertificateRevocationListBuilder, "__init__", counting)
+    now(node.ca.revoke(node.issue().serial_number, Reason.SUPERSEDED))
+    assert len(reasons(node.told[-1])) == 21
+    assert len(made) < 10  # each of them has a list of its own
 
 
 def test_hold_release_and_hold_to_another_reason(node: Node) -> None:
