@@ -194,6 +194,27 @@ def test_what_has_expired_leaves_the_list(issuer: pki.Issuer, book: MemoryBook) 
     assert reasons(node.told[-1]) == {}
 
 
+def test_a_clock_that_is_once_ahead_makes_no_revocation_forgotten(
+    node: Node, issuer: pki.Issuer, book: MemoryBook
+) -> None:
+    serial = node.issue().serial_number
+    now(node.ca.revoke(serial, Reason.KEY_COMPROMISE))
+    ahead = Clock()
+    ahead.advance((pki.NOW + 120 * DAY).timestamp())
+    for _ in range(2):
+        Node(issuer, book, ahead)  # each a start
+        assert now(node.ca.owns(serial))
+    assert set(reasons(Node(issuer, book, node.clock).told[-1])) == {serial}
+
+
+def test_what_had_expired_long_before_the_last_crl_is_forgotten(node: Node) -> None:
+    serial = node.issue().serial_number
+    node.clock.advance(120 * DAY.total_seconds())  # the one that is made now is the first to tell of this time
+    assert now(node.ca.owns(serial))
+    node.clock.advance(DAY.total_seconds())
+    assert now(node.ca.owns(serial)) is None
+
+
 def test_a_crl_of_another_key_is_not_believed(node: Node, issuer: pki.Issuer, book: MemoryBook) -> None:
     stranger = Node(pki.root("CN=File CA"), book)
     (theirs,) = (each for ca, each in book.lists.items() if ca != key_hash(issuer.certificate))
