@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from cryptography import x509
@@ -63,11 +64,12 @@ class Revocation:
         self._ended: Deferred[Any] = succeed(None)
         self.published: Published | None = None
 
-    def tell(self, told: Callable[[x509.CertificateRevocationList], None]) -> None:
-        """Call with the CRL that is in force, and with each that follows it."""
+    def tell(self, told: Callable[[x509.CertificateRevocationList], None]) -> Callable[[], None]:
+        """Call with the CRL that is in force, and with each that follows it until what is returned is called."""
         self._told.append(told)
         if self.published is not None:
             told(self.published.parsed)
+        return partial(self._told.remove, told)
 
     def prepare(self, book: Book) -> None:
         """Publish the first CRL of this start, so that no connection is taken without one. Blocks.
