@@ -116,14 +116,16 @@ class ServerConnections:
         """End the connections whose clients it lists; those that still shake hands are checked by all there is then."""
         by_serial = defaultdict(list)
         for connection, reference in list(self._protocols.items()):
-            protocol, certificate = reference(), connection.get_peer_certificate()
+            # Twisted takes it out of its wrapping when the connection is lost, which may be long before both are gone.
+            protocol = getattr(reference(), "wrappedProtocol", None)
+            certificate = connection.get_peer_certificate()
             if protocol is not None and certificate is not None:
                 by_serial[certificate.get_serial_number()].append((certificate, protocol))
         # One way through the CRL, which may be long, however many connections there are.
         for serial in by_serial.keys() & {entry.serial_number for entry in crl} if by_serial else ():
             for certificate, protocol in by_serial[serial]:
                 if _is_listed(certificate, [crl]):
-                    self._end(protocol.wrappedProtocol)
+                    self._end(protocol)
 
     def _build(self, material: ServerMaterial, own: Mapping[str, x509.CertificateRevocationList]) -> SSL.Context:
         context = server_context(material)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from OpenSSL import SSL
+import pytest
+from OpenSSL import SSL, crypto
 
 from kipuka.tls.contexts import ServerMaterial
 from kipuka.tls.server import RefusedCertificate, ServerConnections
@@ -58,6 +59,30 @@ def test_the_crl_of_an_own_ca_that_is_gone_refuses_nobody_once_it_is_out_of_date
     assert listener.says(DEVICE) == "welcome"
     listener.honour("other", ROOT.crl())  # nor does it come back with another's
     assert listener.says(DEVICE) == "welcome"
+
+
+class Wrapping:
+    """Stands for the TLS side of a connection."""
+
+    def __init__(self, protocol: str | None) -> None:
+        self.wrappedProtocol = protocol
+
+
+class Shaken:
+    """Stands for a connection that has shaken hands with a client whose certificate is revoked now."""
+
+    def get_peer_certificate(self) -> crypto.X509:
+        return crypto.X509.from_cryptography(REVOKED.certificate)
+
+
+def test_a_connection_that_is_lost_already_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[object] = []
+    listener = ServerConnections(MATERIAL, lambda _: None, ended.append)
+    wrappings = [Wrapping(None), Wrapping("open")]
+    monkeypatch.setattr(SSL, "Connection", lambda *_: Shaken())
+    connections = [listener.serverConnectionForTLS(each) for each in wrappings]
+    listener.honour("own", OWN.crl([REVOKED.certificate]))
+    assert (ended, len(connections)) == (["open"], 2)
 
 
 def test_a_crl_from_a_file_is_exchanged() -> None:
