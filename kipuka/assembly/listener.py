@@ -60,7 +60,7 @@ class Front:
         self._site = EstSite(tree, base.reactor, _limits(server), _log_access, ended, tree.speaks_json)
         refused = monitoring.refusals(metrics, audit_refused(base.trail.note))
         self._connections = ServerConnections(face.tls, refused, _end)
-        lists.bind(self._connections)
+        self._bound = lists.bind(self._connections)
         secured = TLSMemoryBIOFactory(self._connections, isClient=False, wrappedFactory=self._site, clock=base.reactor)
         self.factory = ConnectionLimit(
             secured, server.max_connections, server.max_connections_per_address, monitoring.connections(seldom)
@@ -73,7 +73,10 @@ class Front:
         :raises OpenSSL.SSL.Error: its key and certificate do not belong together; the old face stays.
         """
         self._connections.replace(face.tls)
-        lists.bind(self._connections)
+        # A revocation in hand goes on, and would bring the CRL of a CA that is gone back.
+        for release in self._bound:
+            release()
+        self._bound = lists.bind(self._connections)
         self._site.serve(face.tree, _limits(server), face.tree.speaks_json)
         self.factory.overall, self.factory.per_address = server.max_connections, server.max_connections_per_address
 

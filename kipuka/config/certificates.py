@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier, PublicKeyAlgorithmOID
 
 _PURPOSES = {ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth", ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth"}
 
@@ -85,6 +85,15 @@ def check_key(certificate: x509.Certificate, key: CertificateIssuerPrivateKeyTyp
         matches = False
     if not matches:
         yield f"this is not the key of the certificate {name_of(certificate.subject)}; give the one that belongs to it"
+
+
+def check_padding(certificate: x509.Certificate) -> Iterator[str]:
+    """Check that the key may sign as kipuka does with RSA, PKCS #1 v1.5: one for PSS may not (RFC 4055 §1.2)."""
+    if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        yield (
+            f"the key of the certificate {name_of(certificate.subject)} is for RSASSA-PSS only, with which kipuka does "
+            "not sign; take a CA with an RSA key for any use (rsaEncryption), or an EC, Ed25519 or Ed448 key"
+        )
 
 
 def check_leaf(certificate: x509.Certificate, purpose: ObjectIdentifier) -> Iterator[str]:

@@ -27,6 +27,7 @@ from kipuka.config.certificates import (
     check_key,
     check_leaf,
     check_names,
+    check_padding,
     check_validity,
     may_sign_crls,
     name_of,
@@ -153,6 +154,7 @@ class _Inspection:
             text = f"the key of the certificate {name_of(own[0].subject)} is of a kind that kipuka does not know"
             self.faults.append(Fault(f"{where}.cert", f"{text}; take a CA with an RSA, EC, Ed25519 or Ed448 key"))
             return
+        self._note(f"{where}.cert", check_padding(own[0]))
         # One key has one book and one CRL, which has one issuer's name in it.
         other, name = self._names.setdefault(key, (where, own[0].subject))
         if name != own[0].subject:

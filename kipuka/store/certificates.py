@@ -85,14 +85,16 @@ class Certificates:
             self._put(connection, ca_key, number, now, sign)
         return True
 
-    def publish(self, ca_key: str, now: datetime, sign: Sign) -> None:
-        """Put a new CRL in place, and forget what has expired long ago.
+    def publish(self, ca_key: str, now: datetime, sign: Sign, last: datetime | None = None) -> None:
+        """Put a new CRL in place, and forget what had expired long before the last one.
 
         :param sign: makes it, inside the transaction.
+        :param last: when that was issued; None: nothing is forgotten. The clock may be wrong at a single one.
         """
         with self._database.write() as connection:
             self._put(connection, ca_key, self._next_number(connection, ca_key, now), now, sign)
-            connection.execute(delete(certificates).where(_ROW.ca_key == ca_key, _ROW.not_after < now - _KEPT))
+            if last is not None:
+                connection.execute(delete(certificates).where(_ROW.ca_key == ca_key, _ROW.not_after < last - _KEPT))
 
     def crl_number(self, ca_key: str) -> int:
         """The number of the newest CRL; 0 when there is none."""

@@ -44,7 +44,7 @@ class MemoryBook:
             self.publish(ca_key, now, sign)
         return True
 
-    def publish(self, ca_key: str, now: datetime, sign: Sign) -> None:
+    def publish(self, ca_key: str, now: datetime, sign: Sign, last: datetime | None = None) -> None:
         listed = [
             entry
             for (ca, _), entry in sorted(self.entries.items())
@@ -52,6 +52,9 @@ class MemoryBook:
         ]
         number = max(self.crl_number(ca_key) + 1, int(now.timestamp() * 1000))
         self.lists[ca_key] = Crl(number, sign(number, listed))
+        for key, entry in list(self.entries.items()):
+            if key[0] == ca_key and last is not None and entry.not_after < last - timedelta(days=30):
+                del self.entries[key]
 
     def crl_number(self, ca_key: str) -> int:
         return self.lists[ca_key].number if ca_key in self.lists else 0

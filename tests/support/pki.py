@@ -232,6 +232,14 @@ def with_unknown_key(certificate: x509.Certificate) -> x509.Certificate:
     return x509.load_der_x509_certificate(der.replace(known, unknown))
 
 
+def with_key_for_pss(certificate: x509.Certificate) -> x509.Certificate:
+    """Return the certificate with its RSA key one for RSASSA-PSS only, of default parameters."""
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    any_use, pss = (bytes.fromhex(each) for each in ("06092a864886f70d0101010500", "06092a864886f70d01010a3000"))
+    assert der.count(any_use) == 1
+    return x509.load_der_x509_certificate(der.replace(any_use, pss))
+
+
 def csr(
     key: PrivateKey,
     subject: x509.Name | str,

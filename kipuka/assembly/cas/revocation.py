@@ -99,10 +99,9 @@ class Lists:
         """Build the room ``/crl``."""
         return Crls({ca_id: partial(_current, each) for ca_id, each in self._cas.items()})
 
-    def bind(self, connections: ServerConnections) -> None:
-        """Have a listener refuse what they list, from now on."""
-        for ca_id, each in self._cas.items():
-            each.tell(partial(connections.honour, ca_id))
+    def bind(self, connections: ServerConnections) -> list[Callable[[], None]]:
+        """Have a listener refuse what they list, from now on until all that is returned is called."""
+        return [each.tell(partial(connections.honour, ca_id)) for ca_id, each in self._cas.items()]
 
 
 def issuers(cas: Mapping[str, Authority], grouped: Pools) -> dict[str, Sequence[Revokes]]:

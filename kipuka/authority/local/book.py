@@ -54,8 +54,8 @@ class Book(Protocol):
     ) -> bool:
         """Change the reason and put a CRL that says so in place, unless the reason is another than before."""
 
-    def publish(self, ca_key: str, now: datetime, sign: Sign) -> None:
-        """Put a new CRL in place."""
+    def publish(self, ca_key: str, now: datetime, sign: Sign, last: datetime | None = None) -> None:
+        """Put a new CRL in place, and forget what had expired long before the last one was issued, if it is told."""
 
     def crl_number(self, ca_key: str) -> int:
         """Return the number of the newest CRL."""

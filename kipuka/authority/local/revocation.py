@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from cryptography import x509
@@ -63,14 +64,18 @@ class Revocation:
         self._ended: Deferred[Any] = succeed(None)
         self.published: Published | None = None
 
-    def tell(self, told: Callable[[x509.CertificateRevocationList], None]) -> None:
-        """Call with the CRL that is in force, and with each that follows it."""
+    def tell(self, told: Callable[[x509.CertificateRevocationList], None]) -> Callable[[], None]:
+        """Call with the CRL that is in force, and with each that follows it until what is returned is called."""
         self._told.append(told)
         if self.published is not None:
             told(self.published.parsed)
+        return partial(self._told.remove, told)
 
     def prepare(self, book: Book) -> None:
-        """Publish the first CRL of this start, so that no connection is taken without one. Blocks."""
+        """Publish the first CRL of this start, so that no connection is taken without one. Blocks.
+
+        Nothing is forgotten in it: a machine that has just started may not have the right time yet.
+        """
         if self._sign is None:
             _log.warn(
                 "CA {ca}: its certificate lacks the key usage cRLSign: no CRL is published, "
@@ -159,11 +164,12 @@ class Revocation:
         if current is None or number != current.number:
             self._adopt(await self._in_book(lambda book: book.crl(self._key_hash)))
         current = self.published
+        last = None if current is None else current.parsed.last_update_utc
         next_update = None if current is None else current.parsed.next_update_utc
         if sign is not None and (next_update is None or next_update - self._now() <= crl.RENEWED):
 
             def renew(book: Book) -> Crl | None:
-                book.publish(self._key_hash, self._now(), sign)
+                book.publish(self._key_hash, self._now(), sign, last)
                 return book.crl(self._key_hash)
 
             self._adopt(await self._in_book(renew))

@@ -38,6 +38,17 @@ def test_a_key_of_a_kind_that_nobody_knows(site: Site, name: str, text: str) -> 
     assert [fault for fault in site.faults() if fault.startswith(text)]
 
 
+def test_the_key_of_a_file_ca_is_not_for_pss_only(site: Site) -> None:
+    """What it signs with PKCS #1 v1.5 nobody would take."""
+    issuer = pki.root("CN=RSA", pki.rsa_key())
+    text = CONFIG.replace("[est]", '[[ca]]\nid = "rsa"\ncert = "rsa.pem"\nkey = "rsa-key.pem"\n[est]')
+    issuer.write(site.folder, "rsa")
+    assert site.faults(text) == []
+    site.certificate("rsa.pem", pki.with_key_for_pss(issuer.certificate))
+    said = "ca[2].cert: the key of the certificate CN=RSA is for RSASSA-PSS only, with which kipuka does not sign; take"
+    assert [fault for fault in site.faults(text) if fault.startswith(said)]
+
+
 @pytest.mark.parametrize(
     ("key", "setting"), [("server", "tls.key"), ("sub", "ca[0].key"), ("agent", "ca[1].agent_key")]
 )

@@ -73,11 +73,21 @@ def test_the_expired_leave_the_list_and_later_the_book(store: Store) -> None:
     book = store.certificates
     book.add("a", 5, "CN=device", NOW)
     book.mark("a", 5, None, 1, NOW, sign)
-    for days, listed, known in ((1, True, True), (3, False, True), (29, False, True), (31, False, False)):
-        book.publish("a", NOW + timedelta(days=days), sign)
+    for days, listed, known in ((1, True, True), (3, False, True), (31, False, True), (32, False, False)):
+        at = NOW + timedelta(days=days)
+        book.publish("a", at, sign, at - timedelta(days=1))
         crl = book.crl("a")
         assert crl is not None
         assert (b"5=1" in crl.der, book.find("a", [5]) != []) == (listed, known), days
+
+
+def test_what_had_not_expired_at_the_last_list_stays_in_the_book(store: Store) -> None:
+    """However late it is said to be: the clock may be wrong."""
+    book = store.certificates
+    book.add("a", 5, "CN=device", LATER)
+    for last in (None, NOW):
+        book.publish("a", LATER + timedelta(days=99), sign, last)
+        assert book.find("a", [5]) == [Entry(5, "CN=device", LATER)]
 
 
 def test_nobodys_revocation_is_missing_when_many_revoke_at_once(place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -102,6 +103,22 @@ def test_every_reason_is_on_the_crl(node: Node, reason: Reason) -> None:
     assert now(node.ca.status(good)) is CertificateStatus.GOOD
 
 
+def test_a_long_crl_is_not_copied_for_each_entry(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(20):
+        now(node.ca.revoke(node.issue().serial_number, Reason.SUPERSEDED))
+    made: list[x509.CertificateRevocationListBuilder] = []
+    init = x509.CertificateRevocationListBuilder.__init__
+
+    def counting(self: x509.CertificateRevocationListBuilder, *args: Any, **options: Any) -> None:
+        made.append(self)
+        init(self, *args, **options)
+
+    monkeypatch.setattr(x509.CertificateRevocationListBuilder, "__init__", counting)
+    now(node.ca.revoke(node.issue().serial_number, Reason.SUPERSEDED))
+    assert len(reasons(node.told[-1])) == 21
+    assert len(made) < 10  # each of them has a list of its own
+
+
 def test_hold_release_and_hold_to_another_reason(node: Node) -> None:
     certificate = node.issue()
     serial = certificate.serial_number
@@ -189,6 +206,27 @@ def test_a_listener_that_fails_keeps_no_crl_from_the_next(node: Node) -> None:
         assert now(node.ca.revoke(certificate.serial_number, Reason.SUPERSEDED)).effect is Effect.REVOKED
     assert list(reasons(node.told[-1])) == [certificate.serial_number]
     assert ["does not take the CRL" in formatEvent(event) for event in events].count(True) == 1
+
+
+def test_a_clock_that_is_once_ahead_makes_no_revocation_forgotten(
+    node: Node, issuer: pki.Issuer, book: MemoryBook
+) -> None:
+    serial = node.issue().serial_number
+    now(node.ca.revoke(serial, Reason.KEY_COMPROMISE))
+    ahead = Clock()
+    ahead.advance((pki.NOW + 120 * DAY).timestamp())
+    for _ in range(2):
+        Node(issuer, book, ahead)  # each a start
+        assert now(node.ca.owns(serial))
+    assert set(reasons(Node(issuer, book, node.clock).told[-1])) == {serial}
+
+
+def test_what_had_expired_long_before_the_last_crl_is_forgotten(node: Node) -> None:
+    serial = node.issue().serial_number
+    node.clock.advance(120 * DAY.total_seconds())  # the one that is made now is the first to tell of this time
+    assert now(node.ca.owns(serial))
+    node.clock.advance(DAY.total_seconds())
+    assert now(node.ca.owns(serial)) is None
 
 
 def test_a_crl_of_another_key_is_not_believed(node: Node, issuer: pki.Issuer, book: MemoryBook) -> None:
