@@ -50,7 +50,7 @@ def replace(file: Path, text: str, mode: int) -> None:
 
     Owner and group stay.
 
-    :param mode: of the file; one that was 0600 stays so, for nobody else may read hashes.
+    :param mode: of the file; group and others get no right that they did not have, for there are hashes in it.
     :raises CommandError: it cannot be written; the old one is still there then.
     """
     file = file.resolve()  # the file itself, not a link to it
@@ -61,7 +61,7 @@ def replace(file: Path, text: str, mode: int) -> None:
             output.write(text)
             with contextlib.suppress(FileNotFoundError):
                 old = file.stat()
-                mode = 0o600 if stat.S_IMODE(old.st_mode) == 0o600 else mode
+                mode &= stat.S_IMODE(old.st_mode) | stat.S_IRWXU
                 if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
                     os.fchown(descriptor, old.st_uid, old.st_gid)
             os.fchmod(descriptor, mode)

@@ -62,7 +62,19 @@ def test_add_again_changes_the_password(
         users.verify("alice", "old")
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, 0o640), (0o600, 0o600), (0o640, 0o640), (0o644, 0o640)])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, 0o640),
+        (0o600, 0o600),
+        (0o640, 0o640),
+        (0o644, 0o640),
+        (0o400, 0o600),
+        (0o440, 0o640),
+        (0o604, 0o600),
+        (0o700, 0o600),
+    ],
+)
 def test_mode(file: Path, monkeypatch: pytest.MonkeyPatch, before: int | None, after: int) -> None:
     if before is not None:
         file.touch()
