@@ -33,13 +33,19 @@ def read(file: Path, *, missing: str | None = None) -> str:
 
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Keep a second such command out of the directory, for of two at once one would be lost."""
+    """Keep a second such command out of the directory, for of two at once one would be lost.
+
+    :raises CommandError: it cannot be opened or locked.
+    """
     try:
         directory = os.open(file.resolve().parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise CommandError(f"cannot open the directory of {file}: {error.strerror}") from None
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        except OSError as error:  # NFS has no locks for directories
+            raise CommandError(f"cannot lock the directory of {file}: {error.strerror}") from None
         yield
     finally:
         os.close(directory)

@@ -208,6 +208,17 @@ def test_directory_that_is_not_there(
     assert "cannot open the directory of" in capsys.readouterr().err
 
 
+def test_directory_that_cannot_be_locked(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def on_nfs(*_: int) -> None:
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr("fcntl.flock", on_nfs)
+    assert add(file, "alice", "x", monkeypatch) == 1
+    assert capsys.readouterr().err == f"kipuka: cannot lock the directory of {file}: Bad file descriptor\n"
+
+
 def test_remove_somebody_unknown(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
