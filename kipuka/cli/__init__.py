@@ -7,10 +7,12 @@ parsed arguments, returns the exit code, and raises :class:`CommandError` for wh
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -35,22 +37,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         A wrong command line exits with 2, as argparse does.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    _replace_closed_streams()
+    _prepare_streams()
     try:
         try:
             return _done(words)
         finally:
             sys.stdout.flush()  # what cannot be written is found out here, and not when the interpreter ends
     except BrokenPipeError:  # nobody reads on, as with "| head"
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or what is left would be tried again
-        return 128 + signal.SIGPIPE
+        code = 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename is not None:  # of a file that a command forgot, and not of the output
+            raise
+        code = 1
+        with suppress(OSError):
+            print(f"kipuka: cannot write the output: {error.strerror}", file=sys.stderr)
+    _drop_unwritten()
+    return code
 
 
-def _replace_closed_streams() -> None:
-    """Where the caller has closed a stream (``>&-``) Python has None, and the next file opened would get its number."""
+def _prepare_streams() -> None:
+    """See that there are streams, and that every text can be written.
+
+    Where the caller has closed a stream (``>&-``) Python has None, and the next file opened would get its number.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # stderr is so from the start
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop_unwritten() -> None:
+    """Let go what could not be written, or it would be tried again when the interpreter ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _done(words: Sequence[str]) -> int:

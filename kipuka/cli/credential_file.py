@@ -33,13 +33,19 @@ def read(file: Path, *, missing: str | None = None) -> str:
 
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Keep a second such command out of the directory, for of two at once one would be lost."""
+    """Keep a second such command out of the directory, for of two at once one would be lost.
+
+    :raises CommandError: it cannot be opened or locked.
+    """
     try:
         directory = os.open(file.resolve().parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise CommandError(f"cannot open the directory of {file}: {error.strerror}") from None
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        except OSError as error:  # NFS has no locks for directories
+            raise CommandError(f"cannot lock the directory of {file}: {error.strerror}") from None
         yield
     finally:
         os.close(directory)
@@ -50,7 +56,7 @@ def replace(file: Path, text: str, mode: int) -> None:
 
     Owner and group stay.
 
-    :param mode: of the file; one that was 0600 stays so, for nobody else may read hashes.
+    :param mode: of the file; group and others get no right that they did not have, for there are hashes in it.
     :raises CommandError: it cannot be written; the old one is still there then.
     """
     file = file.resolve()  # the file itself, not a link to it
@@ -61,7 +67,7 @@ def replace(file: Path, text: str, mode: int) -> None:
             output.write(text)
             with contextlib.suppress(FileNotFoundError):
                 old = file.stat()
-                mode = 0o600 if stat.S_IMODE(old.st_mode) == 0o600 else mode
+                mode &= stat.S_IMODE(old.st_mode) | stat.S_IRWXU
                 if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
                     os.fchown(descriptor, old.st_uid, old.st_gid)
             os.fchmod(descriptor, mode)

@@ -40,8 +40,11 @@ def parse(text: str, directory: Path) -> Config:
     """
     try:
         data = tomllib.loads(text)
+        _check_numbers(data)
     except tomllib.TOMLDecodeError as error:
         raise ConfigFaults([Fault("", f"this is not TOML: {error}")]) from None
+    except ValueError:  # of _check_numbers, or Python's own of more than 4300 digits
+        raise ConfigFaults([Fault("", "this is not TOML: a number in it has more than 64 bits")]) from None
     except RecursionError:
         raise ConfigFaults([Fault("", "this is not a configuration: its values are nested too deeply")]) from None
     return build(data, directory)
@@ -63,3 +66,18 @@ def build(data: dict[str, Any], directory: Path) -> Config:
     if config is None or faults:
         raise ConfigFaults(faults)
     return config
+
+
+def _check_numbers(value: object) -> None:
+    """Refuse the integers that TOML does not have: in hexadecimal tomllib reads any, and then no text can name them.
+
+    :raises ValueError: there is one in the value.
+    """
+    match value:
+        case dict():
+            _check_numbers(list(value.values()))
+        case list():
+            for each in value:
+                _check_numbers(each)
+        case int() if not -(2**63) <= value < 2**63:
+            raise ValueError("more than 64 bits")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class WrongPassphraseError(MaterialError):
 def certificates(path: Path) -> tuple[x509.Certificate, ...]:
     """Read every certificate of a PEM file, in the file's order.
 
-    :raises MaterialError: unreadable, not PEM, or no certificate in it.
+    :raises MaterialError: unreadable, not PEM, no certificate in it, or one with a name that cannot be read.
     """
     data = _read(path)
     if _TRUSTED in data:  # among others it would be passed over in silence
@@ -60,9 +60,11 @@ def certificates(path: Path) -> tuple[x509.Certificate, ...]:
     if not _CERTIFICATE.search(data):
         raise MaterialError(f"{path} holds no PEM certificate{_hint(data, 'x509')}")
     try:
-        return tuple(x509.load_pem_x509_certificates(data))
+        found = tuple(x509.load_pem_x509_certificates(data))
     except ValueError:
         raise MaterialError(f"{path}: a certificate in it is damaged") from None
+    _read_names(path, "certificate", (name for each in found for name in (each.subject, each.issuer)))
+    return found
 
 
 def all_certificates(paths: Iterable[Path]) -> tuple[x509.Certificate, ...]:
@@ -76,16 +78,18 @@ def all_certificates(paths: Iterable[Path]) -> tuple[x509.Certificate, ...]:
 def crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     """Read every CRL of a PEM file.
 
-    :raises MaterialError: unreadable, not PEM, or no CRL in it.
+    :raises MaterialError: unreadable, not PEM, no CRL in it, or one with a name that cannot be read.
     """
     data = _read(path)
-    found = _CRL.findall(data)
-    if not found:
+    blocks = _CRL.findall(data)
+    if not blocks:
         raise MaterialError(f"{path} holds no PEM certificate revocation list{_hint(data, 'crl')}")
     try:
-        return tuple(x509.load_pem_x509_crl(each) for each in found)
+        found = tuple(x509.load_pem_x509_crl(each) for each in blocks)
     except ValueError:
         raise MaterialError(f"{path}: a certificate revocation list in it is damaged") from None
+    _read_names(path, "certificate revocation list", (each.issuer for each in found))
+    return found
 
 
 def private_key(
@@ -126,6 +130,21 @@ def private_key(
         with suppress(WrongPassphraseError):
             return _decode(path, data, ask(_prompt(path, number)))
     return _decode(path, data, ask(_prompt(path, _TRIES)))
+
+
+def _read_names(path: Path, kind: str, names: Iterator[x509.Name]) -> None:
+    """Find out here, and not in the middle of something else, that a name is one that cryptography cannot read.
+
+    It reads a name only when asked for it.
+    """
+    try:
+        for _ in names:
+            pass
+    except ValueError:
+        raise MaterialError(
+            f"{path}: the name in a {kind} cannot be read; leave it out, or have it issued anew with its names in "
+            "UTF8String"
+        ) from None
 
 
 def _prompt(path: Path, number: int) -> str:

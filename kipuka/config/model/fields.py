@@ -155,19 +155,24 @@ def _base_url(value: object) -> str:
     text = text_of(value, 'an address like "https://ca.example.com:8443"')
     try:
         url = urlsplit(text)
-        host, port = url.hostname, url.port
+        has_host, port = bool(url.hostname), url.port
     except ValueError:
         raise ValueError('this is not a URL; expected one like "https://ca.example.com:8443"') from None
     if "@" in text:
         raise ValueError("the URL must not hold a user name or password; kipuka shows its agent certificate instead")
     if url.scheme != "https":
         raise ValueError(f'expected an https URL like "https://ca.example.com:8443", found {found(text)}')
-    if not host or re.search(r"[\s\x00-\x1f\x7f]", text):
+    if not has_host or re.search(r"[\s\x00-\x1f\x7f]", text):
         raise ValueError(f'expected a URL with a host name like "https://ca.example.com:8443", found {found(text)}')
     if url.path not in {"", "/"} or url.query or url.fragment:
         raise ValueError(f'give the server alone, without a path such as /ca/rest: "https://{url.netloc}"')
+    if url.netloc.endswith(":"):
+        raise ValueError(f"there is no port after the colon, found {found(text)}")
     if port == 0:
         raise ValueError("port 0 cannot be connected to")
+    host = listen.parse_host(re.sub(":[0-9]+$", "", url.netloc))
+    if "_" in host.partition("%")[0]:  # Twisted connects to none of these, though the system could
+        raise ValueError(f'"{host}" cannot be connected to: there is no _ in the name of a server')
     return f"https://{url.netloc}"
 
 

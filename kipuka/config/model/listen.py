@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 _HOST_NAME = re.compile(
-    r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
+    r"(?=.{1,253}\Z)(?!.*[^.]{64})"
+    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 )
 _SOCKET_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,255}")  # FileDescriptorName= of systemd.socket(5): no colon
 
@@ -65,22 +66,33 @@ def parse(text: str) -> ListenAddress:
     host, colon, port = text.rpartition(":")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError(f'expected "host:port" with a port from 0 to 65535, found "{text}"')
-    if host.startswith("[") and host.endswith("]"):
-        try:
-            return TcpAddress(str(ipaddress.IPv6Address(host[1:-1])), int(port))
-        except ValueError:
-            raise ValueError(f'"{host[1:-1]}" is not an IPv6 address') from None
-    if ":" in host:
+    if ":" in host and not host.startswith("["):
         raise ValueError(f'an IPv6 address stands in brackets: "[{host}]:{port}"')
     if not host:
         raise ValueError(
             f'the address is missing: "0.0.0.0:{port}" listens on all of IPv4, "[::]:{port}" on all of IPv6'
         )
-    if re.fullmatch(r"[0-9.]+", host):
+    return TcpAddress(parse_host(host), int(port))
+
+
+def parse_host(text: str) -> str:
+    """Read what stands before the port: a host name, an IPv4 address, or an IPv6 address in brackets.
+
+    :returns: IPv6 without brackets.
+    :raises ValueError: with what is wrong and how to write it.
+    """
+    if text.startswith("[") and text.endswith("]"):
         try:
-            return TcpAddress(str(ipaddress.IPv4Address(host)), int(port))
+            return str(ipaddress.IPv6Address(text[1:-1]))
         except ValueError:
-            raise ValueError(f'"{host}" is not an IPv4 address') from None
-    if not _HOST_NAME.fullmatch(host):
-        raise ValueError(f'"{host}" is not a host name')
-    return TcpAddress(host, int(port))
+            raise ValueError(f'"{text[1:-1]}" is not an IPv6 address') from None
+    if re.fullmatch(r"[0-9.]+", text):
+        try:
+            return str(ipaddress.IPv4Address(text))
+        except ValueError:
+            raise ValueError(f'"{text}" is not an IPv4 address') from None
+    if not text.isascii():
+        raise ValueError(f'"{text}" is not a host name: write it in ASCII, as xn--...')
+    if not _HOST_NAME.fullmatch(text):
+        raise ValueError(f'"{text}" is not a host name')
+    return text

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kipuka import __version__, cli
+from kipuka.access.users import hash_password
 from tests.support import pki
 from tests.support.daemon import ROOT
 from tests.unit.config.texts import MINIMAL
@@ -76,6 +77,49 @@ def test_nobody_reads_the_output(tmp_path: Path, unbuffered: str) -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("words", "redirected", "err"),
+    [
+        ("user list users", ">/dev/full", "kipuka: cannot write the output: No space left on device\n"),
+        ("user list none", "2>/dev/full", ""),
+        ("user list users", ">/dev/full 2>/dev/full", ""),
+    ],
+)
+def test_the_output_cannot_be_written(tmp_path: Path, words: str, redirected: str, err: str, unbuffered: str) -> None:
+    (tmp_path / "users").write_text(f"alice:{hash_password('x')}\n")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"{sys.executable}" -m kipuka {words} {redirected}'],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", err)
+
+
+def test_what_the_encoding_of_the_output_does_not_have_is_escaped(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.write_text(f"Ж:{hash_password('x')}\né:{hash_password('x')}\n", "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "kipuka", "user", "list", str(file)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"\\u0416\n\xe9\n", b"")
+
+
+def test_an_error_of_a_file_is_not_taken_for_one_of_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(_: object) -> int:
+        raise FileNotFoundError(2, "No such file or directory", "forgotten")
+
+    monkeypatch.setattr("kipuka.cli.check.run", forgetful)
+    with pytest.raises(FileNotFoundError, match="forgotten"):
+        cli.main(["check", "FILE"])
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])

@@ -62,7 +62,19 @@ def test_add_again_changes_the_password(
         users.verify("alice", "old")
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, 0o640), (0o600, 0o600), (0o640, 0o640), (0o644, 0o640)])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, 0o640),
+        (0o600, 0o600),
+        (0o640, 0o640),
+        (0o644, 0o640),
+        (0o400, 0o600),
+        (0o440, 0o640),
+        (0o604, 0o600),
+        (0o700, 0o600),
+    ],
+)
 def test_mode(file: Path, monkeypatch: pytest.MonkeyPatch, before: int | None, after: int) -> None:
     if before is not None:
         file.touch()
@@ -194,6 +206,17 @@ def test_directory_that_is_not_there(
 ) -> None:
     assert add(tmp_path / "no" / "users", "alice", "x", monkeypatch) == 1
     assert "cannot open the directory of" in capsys.readouterr().err
+
+
+def test_directory_that_cannot_be_locked(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def on_nfs(*_: int) -> None:
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr("fcntl.flock", on_nfs)
+    assert add(file, "alice", "x", monkeypatch) == 1
+    assert capsys.readouterr().err == f"kipuka: cannot lock the directory of {file}: Bad file descriptor\n"
 
 
 def test_remove_somebody_unknown(

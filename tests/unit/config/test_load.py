@@ -134,6 +134,15 @@ def test_depth_is_limited() -> None:
     assert faults("x = " + "[" * 100_000) == ["this is not a configuration: its values are nested too deeply"]
 
 
+@pytest.mark.parametrize("number", ["1" * 5000, "0x" + "f" * 5000, str(2**63), str(-(2**63) - 1)])
+def test_numbers_that_toml_does_not_have(number: str) -> None:
+    for text in (f"[server]\nmax_connections = {number}\n", f"[[ca]]\ntype = {number}\n", f"x = [[{number}]]\n"):
+        assert faults(text) == ["this is not TOML: a number in it has more than 64 bits"]
+    assert "server.max_connections: expected at most 1000000, found the number 9223372036854775807" in faults(
+        "[server]\nmax_connections = 0x7fffffffffffffff\n"
+    )
+
+
 def test_toml_syntax_names_the_line() -> None:
     (fault,) = faults("[server]\nlisten = \n")
     assert fault.startswith("this is not TOML: ")

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs7, pkcs12
 
@@ -37,6 +38,26 @@ def test_crls(tmp_path: Path, ca: pki.Issuer) -> None:
     file = tmp_path / "crl.pem"
     file.write_bytes(first.public_bytes(Encoding.PEM) + b"text between\n" + second.public_bytes(Encoding.PEM))
     assert material.crls(file) == (first, second)
+
+
+def test_names_that_cannot_be_read(tmp_path: Path) -> None:
+    """Latin-1 in a T61String, as old roots have it; it is the issuer's name alone in what such a root has issued."""
+
+    def latin(der: bytes) -> bytes:
+        assert b"\x0c\x07Societe" in der
+        return der.replace(b"\x0c\x07Societe", b"\x14\x07Soci\xe9t\xe9")
+
+    old = pki.root("O=Societe")
+    file = tmp_path / "old.pem"
+    for each in (old, old.intermediate()):
+        old_der = latin(each.certificate.public_bytes(Encoding.DER))
+        file.write_bytes(pki.pem(pki.root().certificate, x509.load_der_x509_certificate(old_der)))
+        with pytest.raises(MaterialError, match=f"^{file}: the name in a certificate cannot be read; leave it out"):
+            material.certificates(file)
+    crl = x509.load_der_x509_crl(latin(old.crl().public_bytes(Encoding.DER)))
+    file.write_bytes(crl.public_bytes(Encoding.PEM))
+    with pytest.raises(MaterialError, match=f"^{file}: the name in a certificate revocation list cannot be read"):
+        material.crls(file)
 
 
 @pytest.mark.parametrize("kind", ["certificates", "crls", "key"])

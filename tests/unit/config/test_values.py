@@ -57,6 +57,9 @@ def test_syslog_refused(written: str) -> None:
         ('"1.2.3.400:1"', "not an IPv4 address"),
         ('"[1.2.3.4]:1"', "not an IPv6 address"),
         ('"a b:1"', "not a host name"),
+        ('"[::1]x:1"', "not a host name"),
+        (f'"{"a" * 64}.example.com:1"', "not a host name"),
+        ('"cä.example.com:1"', "write it in ASCII, as xn--..."),
         ('"systemd:"', "FileDescriptorName"),
         ("8443", "found the number 8443"),
         ("[]", "at least one"),
@@ -116,12 +119,41 @@ def test_sizes_refused(written: str) -> None:
         ("https://dogtag.example.com:99999", "not a URL"),
         ("https://", "host name"),
         ("https://a b", "host name"),
+        ("https://ca.example.com:", "no port after the colon"),
+        ("https://ca.example.com:0", "port 0"),
+        ("https://cä.example.com", '"cä.example.com" is not a host name: write it in ASCII, as xn--...'),
+        ("https://[::1]x:8443", "not a"),  # by Python itself from 3.12 on
+        ("https://ca.example.com\\\\x", "not a host name"),
+        ("https://ca..com:8443", '"ca..com" is not a host name'),
+        ("https://ca.example.com.", "not a host name"),
+        (f"https://{'a' * 64}.com", "not a host name"),
+        ("https://1.2.3:8443", '"1.2.3" is not an IPv4 address'),
+        ("https://[1.2.3.4]:8443", "not a"),
+        ("https://::1", "not a URL"),
+        ("https://a_b:8443", '"a_b" cannot be connected to'),
     ],
 )
 def test_url_refused(url: str, said: str) -> None:
     (fault,) = faults(TLS + DOGTAG_CA.replace("https://dogtag.example.com:8443", url) + USERS)
     assert fault.startswith("ca[0].url: ")
     assert said in fault
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://CA.example.com",
+        "https://xn--c-0fa.example.com:8443",
+        "https://192.0.2.1:8443",
+        "https://[2001:db8::1]",
+        "https://[2001:db8::1]:8443",
+        "https://[fe80::1%eth0]:8443",
+    ],
+)
+def test_url(url: str) -> None:
+    (ca,) = parse(TLS + DOGTAG_CA.replace("https://dogtag.example.com:8443", url) + USERS, HERE).ca
+    assert isinstance(ca, DogtagCa)
+    assert ca.url == url
 
 
 def test_url_loses_its_slash() -> None:

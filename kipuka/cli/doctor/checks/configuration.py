@@ -72,7 +72,7 @@ def _rest(path: Path, error: ConfigFaults) -> Config | None:
     """Take out what is faulty, and what then no longer fits, until something that can be used is left."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     for _ in range(_ROUNDS):
         targets = {_existing(data, _steps(each.path)) for each in error.faults}

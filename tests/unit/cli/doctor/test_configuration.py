@@ -68,7 +68,9 @@ def test_a_ca_that_lacks_a_key_goes_with_what_needs_it(file: Path) -> None:
     assert Level.FAULT in [each.level for each in findings]
 
 
-@pytest.mark.parametrize("text", ["", "not toml", "[tls]\ncert = 1\n", "ca = 3\ntls = 4"])
+@pytest.mark.parametrize(
+    "text", ["", "not toml", "[tls]\ncert = 1\n", "ca = 3\ntls = 4", "x = " + "[" * 10_000, "x = 0x" + "f" * 5000]
+)
 def test_nothing_left(file: Path, text: str) -> None:
     file.write_text(text)
     config, findings = configuration.read(file)
