@@ -9,9 +9,9 @@ from cryptography import x509
 from twisted.logger import Logger
 
 from kipuka.access import checks
+from kipuka.access.credentials.user_file import UserFile
+from kipuka.access.credentials.users import UsersFileError
 from kipuka.access.policy import Credential, Policy
-from kipuka.access.user_file import UserFile
-from kipuka.access.users import UsersFileError
 from kipuka.assembly.audit import Reactor
 from kipuka.assembly.rolls import Roll
 from kipuka.config import material, model

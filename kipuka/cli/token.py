@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kipuka.access.token_file import read_uses, uses_of
-from kipuka.access.tokens import (
+from kipuka.access.credentials.token_file import read_uses, uses_of
+from kipuka.access.credentials.tokens import (
     Scope,
     Token,
     Tokens,

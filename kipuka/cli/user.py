@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kipuka.access.users import (
+from kipuka.access.credentials.users import (
     Users,
     UsersFileError,
     check_name,

@@ -16,8 +16,8 @@ from typing import Protocol, TypeVar
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from kipuka.access.tokens import Tokens, TokensFileError
-from kipuka.access.users import Users, UsersFileError
+from kipuka.access.credentials.tokens import Tokens, TokensFileError
+from kipuka.access.credentials.users import Users, UsersFileError
 from kipuka.config import material
 from kipuka.config.administrators import own_makers, readable, unnamed_makers
 from kipuka.config.certificates import (

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from kipuka.access.users import hash_password
+from kipuka.access.credentials.users import hash_password
 from tests.dogtag.lab_export import Lab
 from tests.support import pki
 from tests.support.daemon import free_port

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kipuka.access.users import hash_password
+from kipuka.access.credentials.users import hash_password
 from tests.interop.journey import Password, Server
 from tests.support import pki
 from tests.support.daemon import Daemon, free_port

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kipuka.access.tokens import Scope, Token, hash_token, new_token, with_token
+from kipuka.access.credentials.tokens import Scope, Token, hash_token, new_token, with_token
 from kipuka.web.http.json_answers import MEDIA_TYPE
 from tests.process.client import Tls
 

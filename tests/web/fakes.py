@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from kipuka.access import checks
+from kipuka.access.credentials.users import wrong_credentials
 from kipuka.access.policy import Credential, Policy
-from kipuka.access.users import wrong_credentials
 from kipuka.authority.interface import CertificateStatus, EnrollmentRequest, Issued, Names, Outcome
 from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.enrollment.ledger.states import Event

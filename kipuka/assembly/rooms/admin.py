@@ -10,8 +10,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
+from kipuka.access.credentials.token_file import TokenFile
 from kipuka.access.pattern import Pattern
-from kipuka.access.token_file import TokenFile
 from kipuka.assembly.audit import Reactor
 from kipuka.assembly.listener import crls
 from kipuka.assembly.rolls import Roll

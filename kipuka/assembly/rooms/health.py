@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from twisted.web.http import Request
 from twisted.web.resource import IResource
 
-from kipuka.access.tokens import Scope
+from kipuka.access.credentials.tokens import Scope
 from kipuka.config import model
 from kipuka.enrollment.ledger.ledger import Ledger
 from kipuka.web import health

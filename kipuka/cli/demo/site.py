@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kipuka.access.users import Users, UsersFileError, hash_password
+from kipuka.access.credentials.users import Users, UsersFileError, hash_password
 from kipuka.cli import CommandError
 from kipuka.config.inspect import inspect
 from kipuka.config.load import ConfigFaults, load

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from cryptography import x509
 from twisted.web.resource import IResource
 
-from kipuka.access.tokens import Scope
+from kipuka.access.credentials.tokens import Scope
 from kipuka.enrollment.ledger.records import Enrollment, Records, State
 from kipuka.errors import Kind, RequestError
 from kipuka.observe.audit.record import AuditEvent

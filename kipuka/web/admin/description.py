@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kipuka import __version__
-from kipuka.access.tokens import Scope
+from kipuka.access.credentials.tokens import Scope
 from kipuka.web.admin.parameters import Parameter, Schema
 from kipuka.web.admin.routing import Route
 from kipuka.web.admin.schemas import SCHEMAS

@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
+from kipuka.access.credentials.tokens import Scope, Token
 from kipuka.access.failures import Failures
 from kipuka.access.identity import Caller, subject_text
 from kipuka.access.pattern import Pattern
-from kipuka.access.tokens import Scope, Token
 from kipuka.errors import Kind, RequestError
 from kipuka.web.http import session
 
@@ -23,7 +23,7 @@ InThread = Callable[[Callable[[], Any]], Deferred[Any]]
 
 
 class TokenFile(Protocol):
-    """What is needed of :class:`kipuka.access.token_file.TokenFile`."""
+    """What is needed of :class:`kipuka.access.credentials.token_file.TokenFile`."""
 
     def verify(self, presented: str, now: datetime) -> Token:
         """Block until known, and raise RequestError when wrong."""

@@ -20,7 +20,7 @@ from twisted.web.http import Request
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from kipuka.access.tokens import Scope
+from kipuka.access.credentials.tokens import Scope
 from kipuka.errors import Kind, KipukaError, RequestError
 from kipuka.observe.audit.record import Audit, AuditEvent, Record
 from kipuka.web.admin import parameters

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.web.http import Request
 
-from kipuka.access.users import LONGEST, wrong_credentials
+from kipuka.access.credentials.users import LONGEST, wrong_credentials
 from kipuka.errors import Kind, RequestError
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ _LONGEST = 4 * -(-LONGEST // 3)
 
 
 class PasswordFile(Protocol):
-    """What is needed of :class:`kipuka.access.users.Users`."""
+    """What is needed of :class:`kipuka.access.credentials.users.Users`."""
 
     def verify(self, name: str, password: str) -> None:
         """Block until known, and raise RequestError when wrong."""

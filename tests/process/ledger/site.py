@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from kipuka.access.users import hash_password
+from kipuka.access.credentials.users import hash_password
 from tests.support import pki
 from tests.support.daemon import Daemon, free_port
 from tests.support.dogtag.server import DogtagServer

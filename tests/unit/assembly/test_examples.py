@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from kipuka.access.credentials.users import Users
 from kipuka.access.identity import Caller
-from kipuka.access.users import Users
 from kipuka.assembly.labels import labels
 from kipuka.config.load import load
 from kipuka.config.model import Config

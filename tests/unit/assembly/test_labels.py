@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
 
-from kipuka.access.users import Users
+from kipuka.access.credentials.users import Users
 from kipuka.assembly.labels import labels
 from kipuka.config.load import parse
 from kipuka.web.est.routing import Label

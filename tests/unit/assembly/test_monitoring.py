@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from kipuka.access.users import wrong_credentials
+from kipuka.access.credentials.users import wrong_credentials
 from kipuka.assembly import monitoring
 from kipuka.config.load import build
 from kipuka.errors import Kind, RequestError

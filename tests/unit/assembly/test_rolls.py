@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from kipuka.access.tokens import Scope, Token, Tokens
-from kipuka.access.users import LONGEST, Users
+from kipuka.access.credentials.tokens import Scope, Token, Tokens
+from kipuka.access.credentials.users import LONGEST, Users
 from kipuka.assembly.rolls import Rolls
 from kipuka.observe.audit.record import AuditEvent, Record, line
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kipuka import __version__, cli
-from kipuka.access.users import hash_password
+from kipuka.access.credentials.users import hash_password
 from tests.support import pki
 from tests.support.daemon import ROOT
 from tests.unit.config.texts import MINIMAL

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kipuka import cli
-from kipuka.access.token_file import TokenFile, uses_of, write_use
-from kipuka.access.tokens import Scope, Tokens
+from kipuka.access.credentials.token_file import TokenFile, uses_of, write_use
+from kipuka.access.credentials.tokens import Scope, Tokens
 
 
 @pytest.fixture

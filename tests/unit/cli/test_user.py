@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kipuka import cli
-from kipuka.access.users import Users
+from kipuka.access.credentials.users import Users
 from kipuka.errors import RequestError
 
 

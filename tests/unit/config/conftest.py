@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kipuka.access.users import hash_password
+from kipuka.access.credentials.users import hash_password
 from tests.support import pki
 from tests.unit.config.site import Site
 

@@ -8,7 +8,7 @@ import pytest
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
-from kipuka.access.tokens import Scope
+from kipuka.access.credentials.tokens import Scope
 from kipuka.web.admin.api import AdminApi
 from kipuka.web.admin.routing import ANYBODY, Route
 from kipuka.web.health import HealthPages

@@ -13,10 +13,10 @@ from typing import Any
 from cryptography import x509
 from twisted.internet.defer import Deferred, maybeDeferred
 
+from kipuka.access.credentials.token_file import TokenFile
+from kipuka.access.credentials.tokens import Scope, Token, hash_token, new_token, with_token
 from kipuka.access.failures import Failures
 from kipuka.access.pattern import Pattern
-from kipuka.access.token_file import TokenFile
-from kipuka.access.tokens import Scope, Token, hash_token, new_token, with_token
 from kipuka.authority.interface import Pending
 from kipuka.enrollment.ledger.records import Records
 from kipuka.errors import Kind, RequestError

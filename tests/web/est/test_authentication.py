@@ -8,7 +8,7 @@ import re
 import pytest
 from twisted.internet.defer import Deferred
 
-from kipuka.access.users import LONGEST, Users, check_password, hash_password, wrong_credentials
+from kipuka.access.credentials.users import LONGEST, Users, check_password, hash_password, wrong_credentials
 from kipuka.web.est.authentication import CONCURRENT, WAITING, Passwords, basic_credentials
 from tests.support import pki
 from tests.web.fakes import ALICE, World, basic, body
@@ -173,7 +173,7 @@ def test_auth_09_all_wrong_credentials_look_the_same(world: World, value: str) -
 def test_auth_09_the_same_work_for_an_unknown_user() -> None:
     users = Users.parse(f"alice:{hash_password('secret')}\n")
     checked: list[str] = []
-    import kipuka.access.users as module
+    import kipuka.access.credentials.users as module
 
     original = module._matches
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kipuka.access.failures import MOST_ADDRESSES, Failures
-from kipuka.access.token_file import TokenFile, read_uses, uses_of
-from kipuka.access.tokens import (
+from kipuka.access.credentials.token_file import TokenFile, read_uses, uses_of
+from kipuka.access.credentials.tokens import (
     PREFIX,
     Scope,
     Token,
@@ -20,6 +19,7 @@ from kipuka.access.tokens import (
     with_token,
     without_token,
 )
+from kipuka.access.failures import MOST_ADDRESSES, Failures
 from kipuka.errors import Kind, RequestError
 
 NOW = datetime(2026, 11, 23, 12, 0, 5, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """The users file as a running daemon follows it: who is added gets in at the next request, and who is removed does not.
 
 A file that cannot be used changes nothing: a slip of the pen must not lock every device out. (Of the tokens, which are
-few and powerful, the opposite holds: :mod:`kipuka.access.token_file`.)
+few and powerful, the opposite holds: :mod:`kipuka.access.credentials.token_file`.)
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
 
-from kipuka.access.followed import Followed
-from kipuka.access.users import Users, UsersFileError
+from kipuka.access.credentials.followed import Followed
+from kipuka.access.credentials.users import Users, UsersFileError
 
 MOST_BYTES = 64 * 1024 * 1024
 

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
-from kipuka.access.followed import Followed
-from kipuka.access.tokens import Token, Tokens, TokensFileError, read_time, time_text
+from kipuka.access.credentials.followed import Followed
+from kipuka.access.credentials.tokens import Token, Tokens, TokensFileError, read_time, time_text
 from kipuka.errors import Kind, RequestError
 
 MOST_BYTES = 1024 * 1024

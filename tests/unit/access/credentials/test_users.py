@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kipuka.access import users as module
-from kipuka.access.users import Users, UsersFileError, hash_password, with_user, without_user
+from kipuka.access.credentials import users as module
+from kipuka.access.credentials.users import Users, UsersFileError, hash_password, with_user, without_user
 from kipuka.errors import Kind, RequestError
 
 ARGON2ID = hash_password("p:q")

@@ -1,4 +1,4 @@
-"""kipuka.access.user_file: a running daemon goes by the file as it is, and by the last good one when it is broken."""
+"""kipuka.access.credentials.user_file: a running daemon goes by the file as it is, and by the last good one if it breaks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from kipuka.access import user_file
-from kipuka.access.user_file import UserFile
-from kipuka.access.users import UsersFileError
+from kipuka.access.credentials import user_file
+from kipuka.access.credentials.user_file import UserFile
+from kipuka.access.credentials.users import UsersFileError
 from kipuka.errors import Kind, RequestError
 
 HASHED = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
