@@ -6,6 +6,8 @@ nobody in particular); it holds no colon (RFC 7617 §2) and no control character
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import re
 import unicodedata
@@ -21,16 +23,14 @@ from kipuka.errors import Kind, RequestError
 # argon2-cffi's own defaults differ between its releases; little memory, for many devices may log in at once.
 _HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, hash_len=32, salt_len=16)
 
-# The last characters of bcrypt's salt and hash, and of base64, have bits to spare. Where one of them is set, no
-# password matches (bcrypt), or the hash cannot be decoded (argon2).
+# The last characters of salt and hash have bits to spare. Where one of them is set, no password matches.
 _BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]")
 _BCRYPT_MAX_BYTES = 72
 """bcrypt looks at no more; the programs that make such files cut longer passwords off here."""
 _BCRYPT_COSTS = range(4, 17)
 _NUMBER = r"([1-9][0-9]{0,8})"
-_BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048])?"
 _ARGON2ID = re.compile(
-    rf"\$argon2id\$v=19\$m={_NUMBER},t={_NUMBER},p={_NUMBER}\$(?=[^$]{{11,86}}\$){_BASE64}\$(?=.{{22,86}}\Z){_BASE64}"
+    rf"\$argon2id\$v=19\$m={_NUMBER},t={_NUMBER},p={_NUMBER}\$([A-Za-z0-9+/]{{11,86}})\$([A-Za-z0-9+/]{{22,86}})"
 )
 
 LONGEST = 768
@@ -216,8 +216,8 @@ def _is_entry_of(line: str, name: str) -> bool:
 
 
 def _check_hash(hashed: str) -> None:
-    if match := _ARGON2ID.fullmatch(hashed):
-        memory, passes, lanes = (int(number) for number in match.groups())
+    if (match := _ARGON2ID.fullmatch(hashed)) and all(map(_is_base64, match.group(4, 5))):
+        memory, passes, lanes = (int(number) for number in match.group(1, 2, 3))
         if not (8 * lanes <= memory <= 1024 * 1024 and 1 <= passes <= 20 and 1 <= lanes <= 16):
             raise ValueError(
                 "the argon2id hash asks for more than 1 GiB, 20 passes or 16 lanes, or for too little memory"
@@ -233,6 +233,15 @@ def _check_hash(hashed: str) -> None:
                 f"the hash is {kind}; only argon2id and bcrypt are taken: set the password with kipuka user add"
             )
     raise ValueError("expected an argon2id ($argon2id$...) or bcrypt ($2b$... or $2y$...) hash after the colon")
+
+
+def _is_base64(text: str) -> bool:
+    """Whether it is what its octets are written as, without padding; argon2 decodes nothing else."""
+    padded = text + "=" * (-len(text) % 4)
+    try:
+        return base64.b64encode(base64.b64decode(padded)).decode() == padded
+    except binascii.Error:
+        return False
 
 
 def _matches(hashed: str, password: bytes) -> bool:

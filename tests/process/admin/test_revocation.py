@@ -77,7 +77,7 @@ def gets_in(site: Site, identity: pki.Identity) -> bool:
 
 
 @pytest.mark.parametrize("below_a_root", [False, True])
-def test_tls_07_ren_07_revoked_is_listed_and_refused_and_not_renewed(own: Site, below_a_root: bool) -> None:
+def test_tls_07_revoked_is_listed_and_refused_also_where_it_was_let_in_before(own: Site, below_a_root: bool) -> None:
     own = Site(own.folder, below_a_root=below_a_root)
     own.write(admin={"tokens": "tokens"})
     key = pki.ec_key()
@@ -114,6 +114,27 @@ def test_tls_07_ren_07_revoked_is_listed_and_refused_and_not_renewed(own: Site, 
     with running(own):  # the first connection after a start already meets the CRL
         assert not gets_in(own, device)
         assert number(crl(own)) > number(listed)
+
+
+def test_ren_07_revoked_is_not_renewed_even_where_no_crl_keeps_it_out(
+    own: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constraints = (x509.BasicConstraints(ca=True, path_length=None), True)
+    usage = (pki._key_usage(digital_signature=False, key_cert_sign=True), True)  # not cRLSign
+    monkeypatch.setattr(pki, "_ca_extensions", lambda: [constraints, usage])
+    own = Site(own.folder)
+    own.write(admin={"tokens": "tokens"})
+    key = pki.ec_key()
+    with running(own) as kipuka:
+        with own.client().connect() as connection:
+            device = pki.Identity(enroll(connection, key), key)
+        with own.client(device).connect() as before:
+            assert before.get(f"{EST}/cacerts").status == 200
+            assert kipuka.revoke(device.certificate.serial_number, "keyCompromise") == ["main", "revoked"]
+            # The book has the word.
+            renewal = before.post(f"{EST}/simplereenroll", body(pki.csr(key, "CN=device-1")))
+            assert (renewal.status, "revoked at the CA" in renewal.text) == (403, True)
+        assert gets_in(own, device)
 
 
 def test_under_another_id_it_stays_revoked(own: Site) -> None:

@@ -1,4 +1,4 @@
-"""kipuka.access.credentials.user_file: a running daemon goes by the file as it is, and by the last good one if it breaks."""
+"""kipuka.access.credentials.user_file: the file as it is counts, and the last good one when it is broken."""
 
 from __future__ import annotations
 
